@@ -1,0 +1,17 @@
+"""The phases of a model's life that read a split of the data. Serving, the fourth, reads requests."""
+
+TRAIN = "train"
+VALIDATION = "validation"
+TEST = "test"
+PHASES = (TRAIN, VALIDATION, TEST)
+
+
+def check_phase(phase: str) -> str:
+    """Returns `phase`.
+
+    Raises:
+        ValueError: There is no such phase.
+    """
+    if phase not in PHASES:
+        raise ValueError(f"There is no phase {phase!r}; a split is one of {', '.join(map(repr, PHASES))}.")
+    return phase

@@ -1,0 +1,233 @@
+"""One split of a data set, as raw features and labels."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from framework.features import Feature
+
+
+class Example(NamedTuple):
+    """Raw features, label and weight of one example or of a batch of them.
+
+    Attributes:
+        features: `{name: [batch, ...]}`.
+        labels: `[batch, ...]`, or a dict of them for several heads.
+        weights: float32 `[batch]`, or `None` where every example counts the same.
+    """
+
+    features: dict[str, Any]
+    labels: Any
+    weights: Any = None
+
+    def map(self, function: Callable[[Any], Any]) -> Example:
+        """Applies `function` to every tensor; weights that aren't there stay so."""
+        weights = function(self.weights) if hasattr(self.weights, "shape") else None
+        return Example(*tf.nest.map_structure(function, (self.features, self.labels)), weights)
+
+
+class Source(abc.ABC):
+    """One split. Either random access (`gather`) or a stream (`stream`).
+
+    Attributes:
+        num_examples: How many examples one epoch has.
+        spec: An `Example` of batched `tf.TensorSpec`s.
+    """
+
+    num_examples: int
+    spec: Example
+
+    @property
+    @abc.abstractmethod
+    def random_access(self) -> bool:
+        """Whether `gather` works: then order is a permutation and resuming is a jump."""
+
+    def gather(self, indices: tf.Tensor) -> Example:
+        """The examples at `indices` int64 `[batch]`, inside or outside of a tf.data function."""
+        raise NotImplementedError(f"{type(self).__name__} is a stream.")
+
+    def stream(self) -> tf.data.Dataset:
+        """The examples one by one, in the same order each time."""
+        raise NotImplementedError(f"{type(self).__name__} is random access.")
+
+    def fingerprint(self) -> str:
+        """Changes when the data do. A resumed run must find the data it began with."""
+        specs = [f"{s.shape}{s.dtype.name}" for s in tf.nest.flatten(self.spec) if s is not None]
+        return _digest(repr((self.num_examples, sorted(self.spec.features), specs)).encode())
+
+    def batches(self, batch_size: int) -> tf.data.Dataset:
+        """All examples in order, each once, in batches of `Example`s; the last may be smaller."""
+        num_batches = math.ceil(self.num_examples / batch_size)
+        if not self.random_access:
+            # Keras takes the end of a dataset of unknown length for one more step and dilutes the metrics with it.
+            batched = self.stream().batch(batch_size)
+            return batched.apply(tf.data.experimental.assert_cardinality(num_batches))
+        num_examples = self.num_examples
+
+        def gather_range(step: tf.Tensor) -> Example:
+            first = step * batch_size
+            return self.gather(tf.range(first, tf.minimum(first + batch_size, num_examples)))
+
+        return tf.data.Dataset.range(num_batches).map(gather_range)
+
+
+class ArraySource(Source):
+    """Examples in memory.
+
+    Args:
+        features: `{name: [examples, ...]}`, array-likes with the same first axis.
+        labels: `[examples, ...]`, or a dict of them for several heads.
+        weights: `[examples]`, non-negative.
+
+    Raises:
+        ValueError: There are no examples, or the first axes differ.
+        TypeError: An array is of a kind TensorFlow has no dtype for.
+    """
+
+    def __init__(self, features: Mapping[str, Any], labels: Any, weights: Any = None):
+        features = {str(name): _as_array(value, f"feature {name!r}") for name, value in features.items()}
+        if isinstance(labels, Mapping):
+            labels = {str(head): _as_array(value, f"labels {head!r}") for head, value in labels.items()}
+        else:
+            labels = _as_array(labels, "labels")
+        if weights is not None:
+            weights = _as_array(weights, "weights").astype(np.float32)
+        self.arrays = Example(features, labels, weights)
+        lengths = {name: len(value) for name, value in _named(self.arrays)}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"All arrays must have the same number of examples on their first axis, got {lengths}.")
+        if not features or not next(iter(lengths.values())):
+            raise ValueError(f"A source needs at least one feature and one example, got {lengths}.")
+        self.num_examples = next(iter(lengths.values()))
+        self._tensors: Example | None = None
+        self.spec = self.arrays.map(lambda array: tf.TensorSpec((None, *array.shape[1:]), _tensor_dtype(array)))
+
+    @property
+    def random_access(self) -> bool:
+        return True
+
+    def subset(self, indices: np.ndarray) -> ArraySource:
+        """A source of the examples at `indices`."""
+        return ArraySource(*self.arrays.map(lambda array: array[indices]))
+
+    def gather(self, indices: tf.Tensor) -> Example:
+        if self._tensors is None:
+            with tf.init_scope(), tf.device("CPU"):
+                self._tensors = self.arrays.map(tf.convert_to_tensor)
+        return self._tensors.map(lambda tensor: tf.gather(tensor, indices))
+
+    def fingerprint(self) -> str:
+        digest = hashlib.blake2b(super().fingerprint().encode(), digest_size=16)
+        for name, value in _named(self.arrays):
+            digest.update(name.encode())
+            digest.update(repr(value.tolist()).encode() if value.dtype == object else np.ascontiguousarray(value).data)
+        return digest.hexdigest()
+
+
+class DatasetSource(Source):
+    """A tf.data dataset of (features, labels) or (features, labels, weights), one epoch long.
+
+    Its order must be the same each time it is iterated: leave shuffling to the pipeline.
+
+    Args:
+        dataset: Features are a dict of named tensors, or one tensor, which is then named `"features"`.
+        batched: Whether the elements already are batches; they are regrouped to the batch size asked for.
+        num_examples: Where tf.data can't tell the length. Without it the dataset is counted by reading it once.
+        shuffle_buffer: Examples among which the next one of an epoch is drawn.
+
+    Raises:
+        ValueError: It is empty or endless.
+        TypeError: Its elements haven't that form.
+    """
+
+    def __init__(
+        self,
+        dataset: tf.data.Dataset,
+        *,
+        batched: bool = False,
+        num_examples: int | None = None,
+        shuffle_buffer: int = 10_000,
+    ):
+        if not isinstance(dataset, tf.data.Dataset):
+            raise TypeError(f"Expected a tf.data.Dataset of (features, labels), got {type(dataset).__name__}.")
+        element = dataset.element_spec
+        if not isinstance(element, tuple) or len(element) not in (2, 3):
+            raise TypeError(f"Elements must be (features, labels) or (features, labels, weights), got {element}.")
+        if batched:
+            dataset = dataset.unbatch()
+        dataset = dataset.map(_as_example)
+        cardinality = int(dataset.cardinality())
+        if num_examples is not None:
+            dataset = dataset.take(num_examples)
+        elif cardinality == tf.data.INFINITE_CARDINALITY:
+            raise ValueError("The dataset is endless. Say how many examples an epoch has with num_examples=.")
+        elif cardinality == tf.data.UNKNOWN_CARDINALITY:
+            num_examples = int(dataset.reduce(np.int64(0), lambda count, _: count + 1))
+        else:
+            num_examples = cardinality
+        if num_examples < 1:
+            raise ValueError("The dataset is empty.")
+        self.num_examples = num_examples
+        self.shuffle_buffer = shuffle_buffer
+        self._dataset = dataset
+        self.spec = Example(*dataset.element_spec).map(lambda spec: tf.TensorSpec((None, *spec.shape), spec.dtype))
+
+    @property
+    def random_access(self) -> bool:
+        return False
+
+    def stream(self) -> tf.data.Dataset:
+        return self._dataset
+
+
+def _as_example(features: Any, labels: Any, weights: Any = None) -> Example:
+    if not isinstance(features, Mapping):
+        features = {"features": features}
+    return Example(dict(features), labels, None if weights is None else tf.cast(weights, tf.float32))
+
+
+def _named(example: Example) -> list[tuple[str, np.ndarray]]:
+    """Every array of an example with a name for messages."""
+    labels = example.labels if isinstance(example.labels, Mapping) else {"": example.labels}
+    named = [(f"feature {name!r}", value) for name, value in example.features.items()]
+    named += [(f"labels {head!r}" if head else "labels", value) for head, value in labels.items()]
+    return named if example.weights is None else [*named, ("weights", example.weights)]
+
+
+def _as_array(value: Any, what: str) -> np.ndarray:
+    """An array with a dtype that TensorFlow has; text becomes an object array of str."""
+    array = np.asarray(value)
+    if array.ndim == 0:
+        raise ValueError(f"The {what} must have the examples on its first axis, got the single value {array!r}.")
+    if array.dtype.kind in "US":
+        array = array.astype(object)
+    if array.dtype.kind == "O":
+        bad = next((item for item in array.flat if not isinstance(item, (str, bytes))), None)
+        if bad is not None:
+            raise TypeError(
+                f"The {what} holds Python objects such as {bad!r} ({type(bad).__name__}); expected numbers, booleans "
+                f"or text throughout. Fill missing values and convert it first."
+            )
+    elif array.dtype.kind not in "fiub":
+        raise TypeError(f"The {what} has dtype {array.dtype}; expected numbers, booleans or text.")
+    return array
+
+
+def _tensor_dtype(array: np.ndarray) -> tf.DType:
+    return tf.string if array.dtype == object else tf.as_dtype(array.dtype)
+
+
+def feature_specs(source: Source) -> dict[str, Feature]:
+    """The raw features that a source has."""
+    return {name: Feature(tuple(spec.shape[1:]), spec.dtype.name) for name, spec in source.spec.features.items()}
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -1,0 +1,172 @@
+"""What a client has before any preprocessing: the name, shape and dtype of each raw tensor.
+
+A `Feature` knows the three forms in which an example crosses a border: a `tf.TensorSpec` (a signature's
+argument), a `tf.io` parsing spec (a `tf.Example` in a record or a request) and a `keras.Input`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+# tf.Example has three list types; every dtype is stored in the one that holds it.
+_STORAGE = {
+    tf.string: tf.string,
+    tf.float16: tf.float32,
+    tf.bfloat16: tf.float32,
+    tf.float32: tf.float32,
+    tf.float64: tf.float32,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """The shape and dtype of one named tensor of one example.
+
+    Attributes:
+        shape: Axes of a single example, without the batch axis. `None` where the length varies.
+        dtype: A TensorFlow dtype name, such as `"float32"`, `"uint8"`, `"int64"`, `"bool"` or `"string"`.
+
+    Raises:
+        TypeError: The dtype isn't one TensorFlow knows, or the shape isn't a sequence of integers and `None`.
+        ValueError: An axis is negative.
+    """
+
+    shape: tuple[int | None, ...] = ()
+    dtype: str = "float32"
+
+    def __post_init__(self):
+        if isinstance(self.shape, int) or not all(
+            axis is None or isinstance(axis, (int, np.integer)) for axis in self.shape
+        ):
+            raise TypeError(
+                f"Feature shape must be a tuple of integers and None without the batch axis, such as (28, 28, 1). "
+                f"Got {self.shape!r}."
+            )
+        if any(axis is not None and axis < 0 for axis in self.shape):
+            raise ValueError(f"Feature shape has a negative axis: {self.shape!r}. Use None for a varying length.")
+        try:
+            dtype = tf.as_dtype(self.dtype)
+        except TypeError as error:
+            raise TypeError(
+                f"Feature dtype {self.dtype!r} isn't a TensorFlow dtype. "
+                "Use a name such as 'float32', 'uint8', 'int64', 'bool' or 'string'."
+            ) from error
+        object.__setattr__(self, "shape", tuple(None if axis is None else int(axis) for axis in self.shape))
+        object.__setattr__(self, "dtype", dtype.name)
+
+    @classmethod
+    def of(cls, tensor: Any) -> Feature:
+        """The feature of a *batched* array, tensor or spec: its first axis is dropped."""
+        spec = tensor if isinstance(tensor, tf.TensorSpec) else tf.type_spec_from_value(tf.convert_to_tensor(tensor))
+        return cls(tuple(spec.shape[1:]), spec.dtype.name)
+
+    def spec(self, name: str | None = None, *, batch: int | None = None) -> tf.TensorSpec:
+        """The batched spec `[batch, *shape]`, as a signature declares it."""
+        return tf.TensorSpec((batch, *self.shape), self.dtype, name=name)
+
+    def keras_input(self, name: str) -> keras.KerasTensor:
+        """The symbolic input `[None, *shape]` with which a functional model begins."""
+        return keras.Input(self.shape, dtype=self.dtype, name=name)
+
+    @property
+    def storage_dtype(self) -> tf.DType:
+        """The dtype under which a `tf.Example` keeps this feature: int64, float32 or string."""
+        return _STORAGE.get(tf.as_dtype(self.dtype), tf.int64)
+
+    def parse_spec(self) -> tf.io.FixedLenFeature | tf.io.FixedLenSequenceFeature:
+        """How `tf.io.parse_example` reads it.
+
+        Raises:
+            ValueError: More than the first axis varies; a flat `tf.Example` list can't tell where a row ends.
+        """
+        if None not in self.shape:
+            return tf.io.FixedLenFeature(self.shape, self.storage_dtype)
+        if None in self.shape[1:]:
+            raise ValueError(
+                f"A tf.Example can hold a feature whose first axis varies, got shape {self.shape}. "
+                "Fix the other axes, or give the pipeline a signature of its own."
+            )
+        return tf.io.FixedLenSequenceFeature(self.shape[1:], self.storage_dtype, allow_missing=True)
+
+
+def parse_examples(serialized: tf.Tensor, features: Mapping[str, Feature]) -> dict[str, tf.Tensor]:
+    """Parses a batch of serialized `tf.Example` protos into raw features.
+
+    Args:
+        serialized: string `[batch]`.
+        features: What to read; other features of the protos are ignored.
+
+    Returns:
+        `{name: [batch, *shape]}` in the features' own dtypes. A varying first axis is zero-padded to the longest.
+
+    Raises:
+        tf.errors.InvalidArgumentError: A proto is malformed, lacks a feature or holds another type or length.
+    """
+    parsed = tf.io.parse_example(serialized, {name: feature.parse_spec() for name, feature in features.items()})
+    return {name: _from_storage(parsed[name], feature, name) for name, feature in features.items()}
+
+
+def _from_storage(value: tf.Tensor, feature: Feature, name: str) -> tf.Tensor:
+    dtype = tf.as_dtype(feature.dtype)
+    if value.dtype == dtype:
+        return value
+    if dtype.is_integer and dtype != tf.uint64:
+        # A cast would wrap around: 300 read as uint8 is 44, a wrong image and no error.
+        in_range = tf.reduce_all((value >= dtype.min) & (value <= dtype.max))
+        message = f"Feature '{name}' has values outside the range of {dtype.name} [{dtype.min}, {dtype.max}]."
+        with tf.control_dependencies([tf.debugging.Assert(in_range, [message], summarize=1)]):
+            value = tf.identity(value)
+    return tf.cast(value, dtype)
+
+
+def as_batch(values: Any, features: Mapping[str, Feature]) -> dict[str, np.ndarray]:
+    """What a person passes to `predict`, as a batch of raw features.
+
+    Args:
+        values: `{name: [batch, ...]}`, or one array where there is one feature.
+        features: What is expected.
+
+    Raises:
+        ValueError: A feature is missing or unknown, or has a wrong shape or values that its dtype can't hold.
+    """
+    if not isinstance(values, Mapping):
+        if len(features) > 1:
+            raise ValueError(f"Expected a dict with the features {sorted(features)}, got {type(values).__name__}.")
+        values = dict.fromkeys(features, values)
+    missing, unknown = sorted(set(features) - set(values)), sorted(set(values) - set(features))
+    if missing or unknown:
+        raise ValueError(f"Features missing: {missing}, unknown: {unknown}. Expected {sorted(features)}.")
+    batch = {name: _as_dtype(values[name], feature, name) for name, feature in features.items()}
+    lengths = {name: len(array) for name, array in batch.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"Features must have the same number of examples, got {lengths}.")
+    return batch
+
+
+def _as_dtype(value: Any, feature: Feature, name: str) -> np.ndarray:
+    array = np.asarray(value)
+    if array.ndim != len(feature.shape) + 1 or not tf.TensorShape(array.shape[1:]).is_compatible_with(feature.shape):
+        raise ValueError(f"Feature '{name}' has shape {array.shape}, expected (batch, *{feature.shape}).")
+    if feature.dtype == "string":
+        return array.astype(object)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"Feature '{name}' has dtype {array.dtype}, expected {feature.dtype}.")
+    dtype = tf.as_dtype(feature.dtype)
+    with np.errstate(invalid="ignore"):
+        converted = array.astype(dtype.as_numpy_dtype)
+    if dtype.is_integer and not np.array_equal(converted, array):
+        raise ValueError(
+            f"Feature '{name}' has values that {feature.dtype} can't hold, such as fractions or {array.max()}."
+        )
+    return converted
+
+
+def describe(features: Mapping[str, Feature]) -> dict[str, dict[str, Any]]:
+    """The features as plain values for `config.json`, manifests and error messages."""
+    return {name: {"shape": list(feature.shape), "dtype": feature.dtype} for name, feature in features.items()}

@@ -1,0 +1,39 @@
+"""The task that labels speak for, for those who don't want to name it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from framework.tasks.classification import BinaryClassification, Classification, MultiLabelClassification
+from framework.tasks.regression import Regression
+from framework.tasks.task import Task
+
+_MAX_CLASSES = 10_000
+
+
+def infer_task(labels: np.ndarray) -> Task:
+    """Classification for integers, two-valued for booleans, multi-label for a 0/1 matrix, regression for floats.
+
+    Args:
+        labels: `[examples]` or `[examples, values]`, of the training split.
+
+    Raises:
+        ValueError: Integer labels that look like no class ids (negative, or far above their number).
+        TypeError: Labels of another kind.
+    """
+    labels = np.asarray(labels)
+    kind = labels.dtype.kind
+    if labels.ndim == 2 and kind in "iub" and np.isin(labels, (0, 1)).all():
+        return MultiLabelClassification(labels.shape[1])
+    if kind == "b":
+        return BinaryClassification()
+    if kind in "iu" and labels.ndim == 1:
+        if labels.min() < 0 or labels.max() >= _MAX_CLASSES:
+            raise ValueError(
+                f"Integer labels from {labels.min()} to {labels.max()} don't look like class ids. Give task= "
+                "(Regression() for counts or amounts, Classification(num_classes) otherwise)."
+            )
+        return Classification(max(int(labels.max()) + 1, 2))
+    if kind == "f":
+        return Regression(1 if labels.ndim == 1 else labels.shape[1])
+    raise TypeError(f"No task fits labels of dtype {labels.dtype} and shape {labels.shape}. Give task=.")

@@ -1,0 +1,283 @@
+"""How to train, in a few small frozen dataclasses. Each turns into Keras' own objects and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import keras
+
+from framework.registry import did_you_mean
+
+_OPTIMIZERS = {
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "sgd": keras.optimizers.SGD,
+    "rmsprop": keras.optimizers.RMSprop,
+    "adagrad": keras.optimizers.Adagrad,
+    "adafactor": keras.optimizers.Adafactor,
+    "lion": keras.optimizers.Lion,
+    "lamb": keras.optimizers.Lamb,
+    "nadam": keras.optimizers.Nadam,
+    "ftrl": keras.optimizers.Ftrl,
+}
+_MAX_STEPS_PER_EXECUTION = 32
+_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
+# What an optimizer given as an object brings itself.
+_OF_THE_OPTIMIZER = (
+    "learning_rate",
+    "schedule",
+    "weight_decay",
+    "clip_norm",
+    "clip_value",
+    "momentum",
+    "accumulation_steps",
+    "ema",
+)
+
+
+def _check_share(name: str, value: float, *, closed: bool = False) -> None:
+    if not (0 <= value < 1 or (closed and value == 1)):
+        raise ValueError(f"{name} is a share in [0, 1{']' if closed else ')'}, got {value}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The learning rate over a run, as a share of `Optimization.learning_rate`.
+
+    Attributes:
+        kind: `"constant"`, or `"cosine"` (Loshchilov and Hutter 2017, "SGDR", equation 5, without restarts).
+        warmup: Share of all steps in which the rate rises linearly from 0 (Goyal et al. 2017, section 2.2).
+        final: What a cosine ends at.
+    """
+
+    kind: Literal["constant", "cosine"] = "cosine"
+    warmup: float = 0.05
+    final: float = 0.0
+
+    def __post_init__(self):
+        if self.kind not in ("constant", "cosine"):
+            raise ValueError(f"Schedule kind must be 'constant' or 'cosine', got {self.kind!r}.")
+        _check_share("warmup", self.warmup)
+        _check_share("final", self.final, closed=True)
+
+    def build(self, learning_rate: float, total_steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+        """The rate or schedule for an optimizer that takes `total_steps`."""
+        warmup_steps = round(self.warmup * total_steps)
+        if self.kind == "constant" and not warmup_steps:
+            return learning_rate
+        if self.kind == "constant":
+            return keras.optimizers.schedules.PolynomialDecay(0.0, warmup_steps, learning_rate)
+        if not warmup_steps:
+            return keras.optimizers.schedules.CosineDecay(learning_rate, total_steps, alpha=self.final)
+        return keras.optimizers.schedules.CosineDecay(
+            0.0, max(total_steps - warmup_steps, 1), self.final, warmup_target=learning_rate, warmup_steps=warmup_steps
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimization:
+    """How weights are updated.
+
+    Attributes:
+        optimizer: A name such as `"adamw"` or `"sgd"`, or a Keras optimizer, which then brings its own learning rate,
+            decay and clipping.
+        learning_rate: The peak of the schedule, or a Keras schedule.
+        schedule: Its course over the run.
+        weight_decay: Decoupled (Loshchilov and Hutter 2019), a share of the weight a step, times the learning rate.
+        clip_norm: Largest norm of all gradients together (Pascanu et al. 2013).
+        clip_value: Largest absolute value of each gradient's element.
+        momentum: Of SGD and RMSprop.
+        accumulation_steps: Batches whose gradients are averaged into one update.
+        ema: Momentum of an exponential moving average of the weights, such as 0.999; it is what is evaluated and
+            exported.
+        precision: A Keras dtype policy: `"float32"`, `"mixed_float16"` (with loss scaling) or `"mixed_bfloat16"`.
+        class_weight: `{class id: weight}` of the training loss, or `"balanced"`: inversely proportional to frequency.
+        jit_compile: Whether XLA compiles the step. On CPUs it mostly slows it down.
+        steps_per_execution: Steps that one call from Python runs, a divisor of the steps of an epoch. Small models
+            are bound by the cost of calls. `"auto"` takes the largest divisor up to 32, or 1 where a callback wants to
+            see every batch.
+    """
+
+    optimizer: str | keras.optimizers.Optimizer = "adamw"
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 1e-3
+    schedule: Schedule = Schedule()
+    weight_decay: float | None = None
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    momentum: float | None = None
+    accumulation_steps: int = 1
+    ema: float | None = None
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    class_weight: Mapping[int, float] | Literal["balanced"] | None = None
+    jit_compile: bool = False
+    steps_per_execution: int | Literal["auto"] = "auto"
+
+    def __post_init__(self):
+        if isinstance(self.optimizer, str):
+            if self.optimizer.lower() not in _OPTIMIZERS:
+                raise ValueError(
+                    f"Unknown optimizer {self.optimizer!r}.{did_you_mean(self.optimizer, _OPTIMIZERS)} "
+                    f"Known: {', '.join(_OPTIMIZERS)}; any other can be given as a keras.optimizers object."
+                )
+        elif not isinstance(self.optimizer, keras.optimizers.Optimizer):
+            raise TypeError(f"optimizer must be a name or a keras.optimizers.Optimizer, got {self.optimizer!r}.")
+        else:
+            changed = [
+                f.name
+                for f in dataclasses.fields(self)
+                if f.name in _OF_THE_OPTIMIZER and getattr(self, f.name) != f.default
+            ]
+            if changed:
+                raise ValueError(f"The optimizer was given as an object: set {', '.join(changed)} on it instead.")
+        if isinstance(self.learning_rate, (int, float)) and not (
+            math.isfinite(self.learning_rate) and self.learning_rate > 0
+        ):
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}.")
+        if self.steps_per_execution != "auto" and not (
+            isinstance(self.steps_per_execution, int) and self.steps_per_execution >= 1
+        ):
+            raise ValueError(f"steps_per_execution must be 'auto' or at least 1, got {self.steps_per_execution!r}.")
+        if self.accumulation_steps < 1:
+            raise ValueError(f"accumulation_steps must be at least 1, got {self.accumulation_steps}.")
+        if self.precision not in _POLICIES:
+            raise ValueError(f"precision must be one of {', '.join(_POLICIES)}, got {self.precision!r}.")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema is a momentum in (0, 1), got {self.ema}.")
+        for name in ("weight_decay", "clip_norm", "clip_value"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name} must not be negative, got {value}.")
+        if isinstance(self.class_weight, str) and self.class_weight != "balanced":
+            raise ValueError(
+                f"class_weight must be a dict of class ids to weights or 'balanced', got {self.class_weight!r}."
+            )
+
+    def build(self, total_steps: int) -> keras.optimizers.Optimizer:
+        """A new Keras optimizer for a run of `total_steps` batches."""
+        if not isinstance(self.optimizer, str):
+            # A copy: a run must not begin with the momentum of an earlier one.
+            return type(self.optimizer).from_config(self.optimizer.get_config())
+        rate = self.learning_rate
+        if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            rate = self.schedule.build(rate, math.ceil(total_steps / self.accumulation_steps))
+        arguments: dict[str, Any] = {"learning_rate": rate}
+        if self.weight_decay is not None:
+            arguments["weight_decay"] = self.weight_decay
+        if self.momentum is not None:
+            arguments["momentum"] = self.momentum
+        if self.clip_norm is not None:
+            arguments["global_clipnorm"] = self.clip_norm
+        if self.clip_value is not None:
+            arguments["clipvalue"] = self.clip_value
+        if self.accumulation_steps > 1:
+            arguments["gradient_accumulation_steps"] = self.accumulation_steps
+        if self.ema is not None:
+            arguments |= {"use_ema": True, "ema_momentum": self.ema}
+        try:
+            return _OPTIMIZERS[self.optimizer.lower()](**arguments)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"The optimizer {self.optimizer!r} doesn't take these settings: {error}") from error
+
+    def choose_steps_per_execution(self, steps: int, callbacks: Iterable[keras.callbacks.Callback]) -> int:
+        """How many of an epoch's `steps` one call runs.
+
+        Raises:
+            ValueError: The number given doesn't divide them: Keras would run over the epoch's end.
+        """
+        if self.steps_per_execution == "auto":
+            watched = any(_watches_batches(callback) for callback in callbacks)
+            return (
+                1 if watched else max(d for d in range(1, min(steps, _MAX_STEPS_PER_EXECUTION) + 1) if steps % d == 0)
+            )
+        if steps % self.steps_per_execution:
+            divisors = [divisor for divisor in range(1, steps + 1) if steps % divisor == 0]
+            raise ValueError(
+                f"steps_per_execution={self.steps_per_execution} doesn't divide the {steps} steps of an epoch. "
+                f"Divisors: {', '.join(map(str, divisors))}; or use 'auto'."
+            )
+        return self.steps_per_execution
+
+    @property
+    def uses_ema(self) -> bool:
+        """Whether the weights have a moving average."""
+        return self.ema is not None or bool(getattr(self.optimizer, "use_ema", False))
+
+
+def _watches_batches(callback: keras.callbacks.Callback) -> bool:
+    hooks = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+    return any(getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook) for hook in hooks)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stopping:
+    """When to stop before the last epoch.
+
+    Attributes:
+        patience: Epochs without improvement of the objective.
+        min_delta: Smallest change that counts as an improvement.
+        start_from_epoch: Epochs at the beginning in which nothing is counted.
+    """
+
+    patience: int = 10
+    min_delta: float = 0.0
+    start_from_epoch: int = 0
+
+    def __post_init__(self):
+        if self.patience < 1:
+            raise ValueError(
+                f"patience must be at least 1 epoch, got {self.patience}. stopping=None never stops early."
+            )
+        if self.min_delta < 0 or self.start_from_epoch < 0:
+            raise ValueError(f"min_delta and start_from_epoch must not be negative, got {self}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoints:
+    """When the state of training is saved, to go on with. The end of training always is.
+
+    Attributes:
+        every_epochs: Epochs between checkpoints.
+        keep: How many of the newest stay.
+    """
+
+    every_epochs: int = 1
+    keep: int = 2
+
+    def __post_init__(self):
+        if self.every_epochs < 1 or self.keep < 1:
+            raise ValueError(f"every_epochs and keep must be at least 1, got {self}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Exports:
+    """Which exports stay beside the best, which always does.
+
+    Attributes:
+        keep: How many of the newest; 0 leaves the best alone, `None` deletes none.
+    """
+
+    keep: int | None = 1
+
+    def __post_init__(self):
+        if self.keep is not None and self.keep < 0:
+            raise ValueError(f"keep must be None (all) or at least 0, got {self.keep}.")
+
+
+def plain(value: Any) -> Any:
+    """A configuration as JSON holds it: dataclasses as dicts, Keras objects by their configuration."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if hasattr(value, "get_config"):
+        return {"class": type(value).__name__, "config": plain(value.get_config())}
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value.item()
+    return getattr(value, "__name__", None) or f"<{type(value).__module__}.{type(value).__qualname__}>"

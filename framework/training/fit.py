@@ -1,0 +1,312 @@
+"""`fit`: from a build function and a pipeline to a finished run."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from framework.building import build_model, resolve_hparams
+from framework.callbacks.early_stopping import EarlyStopping
+from framework.callbacks.export_best import ExportBest
+from framework.callbacks.history import WriteHistory
+from framework.callbacks.non_finite import StopOnNonFinite
+from framework.data.evaluate import eval_dataset
+from framework.data.phases import TRAIN, VALIDATION
+from framework.data.pipeline import Pipeline
+from framework.data.sources import ArraySource
+from framework.data.statistics import Statistics
+from framework.data.train import steps_per_epoch, train_dataset
+from framework.data.validation import check_batch_size, check_pipeline
+from framework.registry import did_you_mean
+from framework.tasks.objective import Objective
+from framework.training import plan
+from framework.training.checkpointing import SaveCheckpoints
+from framework.training.checkpoints import CheckpointStore
+from framework.training.config import Checkpoints, Exports, Optimization, Stopping, plain
+from framework.training.reporting import write_report
+from framework.training.resuming import ResumingCallbackList
+from framework.training.run import Run, compile_arguments, finished_run
+from framework.training.run_directory import ConfigurationError, RunDirectory
+from framework.training.snapshot import restore_variables
+
+
+def fit(
+    model: str | Callable[..., Any],
+    pipeline: str | Pipeline | Callable[..., Pipeline],
+    *,
+    run_dir: str | os.PathLike,
+    epochs: int = 50,
+    batch_size: int = 64,
+    seed: int = 0,
+    hparams: Mapping[str, Any] | None = None,
+    pipeline_options: Mapping[str, Any] | None = None,
+    objective: Objective | str | None = None,
+    optimization: Optimization | None = None,
+    stopping: Stopping | None = Stopping(),  # noqa: B008  frozen
+    checkpoints: Checkpoints | None = None,
+    exports: Exports | None = None,
+    loss: Any = None,
+    metrics: Sequence[Any] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: int | Literal["auto"] = "auto",
+) -> Run:
+    """Trains a model, stops early, exports the best and returns the finished run.
+
+    The same call again returns the finished run at once, or goes on with an interrupted one. More `epochs` than
+    before go on from where it ended; anything else that differs is refused.
+
+    Args:
+        model: A registered model's name or a function `build(inputs, task, *, ...)`.
+        pipeline: A registered pipeline's name, a `Pipeline`, or a class of them.
+        run_dir: Where everything is written; made if missing.
+        epochs: Largest number of passes over the training split.
+        batch_size: Examples of a step. The last step of an epoch may have fewer.
+        seed: Of initial weights, dropout, order and augmentation.
+        hparams: Keyword arguments of the build function.
+        pipeline_options: Constructor arguments of a pipeline given by name.
+        objective: What decides which epoch is best; by default the task's, such as `val_accuracy`.
+        optimization: Optimizer, learning rate, decay, clipping, averaging, precision.
+        stopping: When to stop early; `None` never does.
+        checkpoints: How often the state of training is saved.
+        exports: Which exports stay beside the best.
+        loss: Any Keras loss instead of the task's.
+        metrics: Keras metrics instead of the task's.
+        callbacks: Further Keras callbacks, called before the framework's own.
+        verbose: 0 silent, 1 progress bars, 2 one line an epoch; `"auto"` is 1 on a terminal and 2 elsewhere.
+
+    Raises:
+        LookupError: A name isn't registered, the builder wants a feature that isn't there, or the objective isn't
+            among the values that are logged.
+        ValueError: Settings, data or the builder's outputs don't fit; also (`ConfigurationError`) when the directory
+            holds a run with another configuration.
+        TypeError: An argument is of the wrong kind.
+        OSError: `run_dir` can't be written.
+        framework.training.run_directory.RunInUseError: Another process writes to it.
+        framework.callbacks.NonFiniteLossError: The loss became NaN or infinite.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            f"Keras runs on {keras.backend.backend()!r}, this framework needs its TensorFlow backend: set "
+            "KERAS_BACKEND=tensorflow before Keras is first imported."
+        )
+    if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 1:
+        raise ValueError(f"epochs must be a positive integer, got {epochs!r}.")
+    optimization = optimization or Optimization()
+    checkpoints, exports = checkpoints or Checkpoints(), exports or Exports()
+    builder = plan.resolve_builder(model)
+    hparams = resolve_hparams(builder, hparams or {})
+    raw = plan.resolve_pipeline(pipeline, pipeline_options or {})
+    check_pipeline(raw)
+    check_batch_size(batch_size, raw.require_source(TRAIN).num_examples)
+    objective = plan.settle_objective(objective, raw)
+    config = {
+        "model": plan.describe_model(builder, hparams),
+        "pipeline": plan.describe_pipeline(raw, pipeline if isinstance(pipeline, str) else None),
+        "training": {
+            "batch_size": int(batch_size),
+            "seed": int(seed),
+            "objective": plain(objective),
+            "optimization": plain(optimization),
+            "stopping": plain(stopping),
+            "checkpoints": plain(checkpoints),
+            "exports": plain(exports),
+            "loss": _serialized(loss),
+            "metrics": None if metrics is None else [_serialized(metric) for metric in metrics],
+            "callbacks": [type(callback).__name__ for callback in callbacks],
+        },
+        "epochs": int(epochs),
+        "environment": plan.environment(),
+    }
+    with RunDirectory(run_dir) as directory:
+        directory.check_config(config)
+        data = _learned(raw, directory)
+        trainer = _Trainer(directory, config, builder, hparams, data, optimization, objective, seed)
+        if trainer.is_finished():
+            return trainer.finish()
+        directory.write_config(config)
+        trainer.compile(loss, metrics, callbacks)
+        own = trainer.callbacks(callbacks, stopping, exports)
+        trainer.train(own, CheckpointStore(directory.checkpoints, keep=checkpoints.keep), checkpoints, verbose)
+        return trainer.finish()
+
+
+@dataclasses.dataclass
+class _Trainer:
+    """One call of `fit`, after its arguments were resolved."""
+
+    directory: RunDirectory
+    config: dict[str, Any]
+    builder: Callable[..., Any]
+    hparams: dict[str, Any]
+    pipeline: Pipeline
+    optimization: Optimization
+    objective: Objective
+    seed: int
+
+    def __post_init__(self):
+        self.epochs = self.config["epochs"]
+        self.batch_size = self.config["training"]["batch_size"]
+        self.steps = steps_per_epoch(self.pipeline.require_source(TRAIN), self.batch_size)
+        interface = self.pipeline.interface()
+        self.model = build_model(
+            self.builder,
+            interface,
+            self.pipeline.task,
+            self.hparams,
+            dtype_policy=self.optimization.precision,
+            seed=self.seed,
+        )
+
+    def is_finished(self) -> bool:
+        result = self.directory.result
+        if result is None:
+            return False
+        if self.epochs < result["epochs"]:
+            raise ConfigurationError(
+                f"{self.directory.path} holds a run of {result['epochs']} epochs, now {self.epochs} are asked for. "
+                "Ask for as many or more, or use another run_dir."
+            )
+        return result["stopped_early"] or self.epochs == result["epochs"]
+
+    def compile(self, loss: Any, metrics: Any, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+        """Compiles the model and makes all variables, so that a snapshot can be put back."""
+        self.model.compile(
+            optimizer=self.optimization.build(self.epochs * self.steps),
+            jit_compile=self.optimization.jit_compile,
+            steps_per_execution=self.optimization.choose_steps_per_execution(self.steps, callbacks),
+            **compile_arguments(self.pipeline, loss, metrics),
+        )
+        self.model.optimizer.build(self.model.trainable_variables)
+        phase = VALIDATION if self.pipeline.has(VALIDATION) else TRAIN
+        for batch in eval_dataset(self.pipeline, phase, batch_size=self.batch_size).take(1):
+            logs = self.model.test_on_batch(*batch, return_dict=True)  # metrics' variables are made by first use
+        names = set(logs) | ({f"val_{name}" for name in logs} if phase == VALIDATION else set())
+        if self.objective.monitor not in names:
+            raise LookupError(
+                f"The objective {self.objective.monitor!r} won't be in the logs."
+                f"{did_you_mean(self.objective.monitor, names)} They will have: {', '.join(sorted(names))}."
+            )
+
+    def callbacks(
+        self, given: Sequence[keras.callbacks.Callback], stopping: Stopping | None, exports: Exports
+    ) -> list[keras.callbacks.Callback]:
+        """The run's callbacks in their order: each sees what those before it did in the same epoch."""
+        own: list[keras.callbacks.Callback] = [
+            StopOnNonFinite(
+                f"The last good state is in {self.directory.checkpoints}, the best export in {self.directory.export}."
+            ),
+            *given,
+            keras.callbacks.History(),
+            keras.callbacks.TensorBoard(str(self.directory.logs), write_graph=False),
+            WriteHistory(self.directory.history),
+        ]
+        if self.optimization.uses_ema:
+            # From here to the end of the epoch the model has the averaged weights: they are judged and exported.
+            own.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+        own.append(ExportBest(self.directory.export, self.pipeline, objective=self.objective, keep=exports.keep))
+        if stopping is not None:
+            own.append(EarlyStopping(self.objective, **dataclasses.asdict(stopping)))
+        return own
+
+    def train(
+        self,
+        callbacks: list[keras.callbacks.Callback],
+        store: CheckpointStore,
+        checkpoints: Checkpoints,
+        verbose: int | str,
+    ) -> None:
+        """Runs Keras' own `fit` from the newest checkpoint to the end."""
+        snapshot = store.newest()
+        if snapshot is not None:
+            restore_variables(self.model, snapshot)
+            logging.info("Going on from epoch %d, step %d.", snapshot.position.epoch, snapshot.position.step)
+        if verbose == "auto":
+            verbose = 1 if sys.stdout.isatty() else 2
+        saving = SaveCheckpoints(store, list(callbacks), every_epochs=checkpoints.every_epochs)
+        listed = ResumingCallbackList(
+            [*callbacks, saving],
+            stateful=callbacks,
+            model=self.model,
+            snapshot=snapshot,
+            steps=self.steps,
+            epochs=self.epochs,
+            verbose=int(verbose),
+        )
+        self.model.fit(
+            train_dataset(
+                self.pipeline,
+                batch_size=self.batch_size,
+                seed=self.seed,
+                start=snapshot.position if snapshot else None,
+            ),
+            steps_per_epoch=self.steps,
+            initial_epoch=snapshot.position.epoch if snapshot else 0,
+            # A run that had stopped has only its end before it.
+            epochs=snapshot.position.epoch if snapshot and snapshot.meta["stopped"] else self.epochs,
+            validation_data=self._validation(),
+            class_weight=self._class_weight(),
+            callbacks=listed,
+            shuffle=False,  # the pipeline already is
+            verbose=int(verbose),
+        )
+
+    def _validation(self) -> tf.data.Dataset | None:
+        if not self.pipeline.has(VALIDATION):
+            return None
+        return eval_dataset(self.pipeline, VALIDATION, batch_size=self.batch_size)
+
+    def _class_weight(self) -> dict[int, float] | None:
+        weights = self.optimization.class_weight
+        if weights is None:
+            return None
+        source = self.pipeline.require_source(TRAIN)
+        labels = source.arrays.labels if isinstance(source, ArraySource) else None
+        if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype.kind not in "iu":
+            raise ValueError("class_weight needs one integer label an example, held in arrays.")
+        if weights == "balanced":
+            counts = np.bincount(labels)
+            return {int(c): len(labels) / (np.count_nonzero(counts) * counts[c]) for c in np.flatnonzero(counts)}
+        missing = sorted(set(np.unique(labels).tolist()) - {int(c) for c in weights})
+        if missing:
+            raise ValueError(f"class_weight has no weight for the classes {missing}; 1.0 leaves one as it is.")
+        return {int(c): float(weight) for c, weight in weights.items()}
+
+    def finish(self) -> Run:
+        """Writes how the run ended and its report; gives the model the best weights."""
+        first_time = self.directory.result is None or self.directory.result["epochs"] != self.epochs
+        if not self.model.compiled:
+            self.model.compile(**compile_arguments(self.pipeline, None, None))
+        run = finished_run(self.directory, self.model, self.pipeline, self.config)
+        if first_time:
+            done = len(next(iter(run.history.values())))
+            self.directory.write_result(
+                {
+                    "epochs": self.epochs,
+                    "epochs_done": done,
+                    "stopped_early": done < self.epochs,
+                    "best": dataclasses.asdict(run.best),
+                }
+            )
+            write_report(run)
+        return run
+
+
+def _learned(pipeline: Pipeline, directory: RunDirectory) -> Pipeline:
+    """The pipeline with its statistics: learned once, then kept with the run."""
+    if directory.config is not None and directory.statistics.exists():
+        return pipeline.with_statistics(Statistics.load(directory.statistics))
+    learned = pipeline.with_statistics()
+    learned.statistics.save(directory.statistics)
+    return learned
+
+
+def _serialized(value: Any) -> Any:
+    return value if value is None or isinstance(value, str) else plain(keras.saving.serialize_keras_object(value))
