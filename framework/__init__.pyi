@@ -25,11 +25,13 @@ from .data.ready_made import (
 from .building import build_model as build_model
 from .training.config import (
     Checkpoints as Checkpoints,
+    Divergence as Divergence,
     Exports as Exports,
     Optimization as Optimization,
     Schedule as Schedule,
     Stopping as Stopping,
 )
+from .training.warm_start import WarmStart as WarmStart
 from .training.fit import fit as fit
 from .training.run import Run as Run
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import random
+import re
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -62,7 +63,7 @@ def build_model(
             if isinstance(outputs, Mapping)
             else _in_float32(outputs, "float32")
         )
-        model = keras.Model(dict(inputs), outputs, name=getattr(builder, "__name__", "model"))
+        model = keras.Model(dict(inputs), outputs, name=_scope_name(builder))
     _check_activation(model, returned, task)
     return model
 
@@ -136,6 +137,11 @@ class _Inputs(dict):
         )
 
 
+def _scope_name(builder: Callable[..., Any]) -> str:
+    """A builder's name as TensorFlow takes it for a scope, which neither `_tiny` nor `<lambda>` is."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", getattr(builder, "__name__", "")).strip("_") or "model"
+
+
 def _outputs_of(model: keras.Model, inputs: Mapping[str, keras.KerasTensor]) -> Any:
     """The outputs of a model that a builder returned, on our inputs."""
     own = getattr(model, "inputs", None)
@@ -192,10 +198,10 @@ def _seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
-    python_state, numpy_state = random.getstate(), np.random.get_state()
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002  Keras seeds both
     keras.utils.set_random_seed(seed)
     try:
         yield
     finally:
         random.setstate(python_state)
-        np.random.set_state(numpy_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002

@@ -23,7 +23,7 @@ class Diabetes(framework.Pipeline):
 
     @property
     def task(self):
-        offset, scale = self.statistics["target"] if "target" in self.statistics else (0.0, 1.0)
+        offset, scale = self.statistics.get("target", (0.0, 1.0))
         return framework.tasks.Regression(offset=float(offset), scale=float(scale))
 
     def source(self, phase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
 import keras
@@ -69,6 +70,8 @@ class ExportBest(keras.callbacks.Callback):
         self.directory.mkdir(parents=True, exist_ok=True)
         files.sweep(self.directory)
         self.best = best_record(self.directory, self.objective)
+        if self.best is not None:  # what a process that died between two writes left undone
+            self._settle(self.best)
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
@@ -83,8 +86,12 @@ class ExportBest(keras.callbacks.Callback):
         step = int(self.model.optimizer.iterations)
         version = self._exporter.publish(self.directory, metrics=metrics, epoch=epoch, step=step)
         self.best = Record(version, epoch, step, metrics)
-        files.write_json(self.directory / BEST, {"version": version, "epoch": epoch, "step": step, "metrics": metrics})
         logging.info(
             "%s is %g, the best so far: exported as %s/%d", self.objective.monitor, value, self.directory, version
         )
-        prune(self.directory, keep=self.keep, best=version)
+        self._settle(self.best)
+
+    def _settle(self, best: Record) -> None:
+        """Points to the best and deletes what needn't stay."""
+        files.write_json(self.directory / BEST, dataclasses.asdict(best))
+        prune(self.directory, keep=self.keep, best=best.version)

@@ -22,18 +22,21 @@ class WriteHistory(keras.callbacks.Callback):
 
     Attributes:
         rows: One dict an epoch.
+        constants: Further values of every row from now on.
     """
 
     def __init__(self, path: str | pathlib.Path):
         super().__init__()
         self.path = pathlib.Path(path)
         self.rows: list[dict[str, float]] = []
+        self.constants: dict[str, float] = {}
 
     def on_train_begin(self, logs=None):
         self.rows = []
 
     def on_epoch_end(self, epoch, logs=None):
-        self.rows.append({EPOCH: epoch, **{name: float(value) for name, value in (logs or {}).items()}})
+        values = {name: float(value) for name, value in {**(logs or {}), **self.constants}.items()}
+        self.rows.append({EPOCH: epoch, **values})
         write_history(self.path, self.rows)
 
     def get_state(self) -> dict[str, Any]:

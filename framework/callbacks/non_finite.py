@@ -12,7 +12,7 @@ class NonFiniteLossError(ArithmeticError):
 
     Attributes:
         epoch: Counted from 0.
-        step: Steps of the epoch that were done.
+        step: The step of the epoch after which it was seen, counted from 0.
     """
 
     def __init__(self, message: str, *, epoch: int, step: int):

@@ -50,8 +50,8 @@ def stratified_split(groups: np.ndarray, shares: Mapping[str, float], *, seed: i
     keys = np.random.Philox(key=seed).random_raw(len(groups))
     # Within a class at random; classes side by side. Then every k-th place decides, so that shares add up over all.
     order = np.lexsort((keys, groups))
-    sizes = {group: count for group, count in zip(*np.unique(groups, return_counts=True), strict=True)}
-    place = np.concatenate([(np.arange(count) + 0.5) / count for count in sizes.values()])
+    _, sizes = np.unique(groups, return_counts=True)
+    place = np.concatenate([(np.arange(count) + 0.5) / count for count in sizes])
     edges = np.cumsum(list(shares.values()))[:-1]
     phase_of = np.searchsorted(edges, place, side="right")
     assigned = {phase: np.sort(order[phase_of == number]) for number, phase in enumerate(shares)}

@@ -20,6 +20,13 @@ from framework.data.sources import Example
 from framework.registry import did_you_mean
 
 
+class UnknownStatisticError(KeyError):
+    """A statistic that hasn't been learned. A `KeyError`, as a mapping raises it, with a message one can read."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class Statistics(Mapping[str, np.ndarray]):
     """Named arrays learned from the training split, and the lookup tables made of them.
 
@@ -36,14 +43,11 @@ class Statistics(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._arrays:
-            raise LookupError(
+            raise UnknownStatisticError(
                 f"The statistic {name!r} hasn't been learned.{did_you_mean(name, self._arrays)} "
                 f"Known: {', '.join(sorted(self._arrays)) or 'none'}. Return it from the pipeline's learn(train)."
             )
         return self._arrays[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._arrays
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)

@@ -7,19 +7,19 @@ import gc
 import math
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from framework import files
-from framework.data.pipeline import Pipeline
 from framework.data.phases import PHASES
+from framework.data.pipeline import Pipeline
 from framework.data.serving import DEFAULT, FEATURES, Receiver, receivers
 from framework.export.signatures import Signatures, build_signatures, model_inputs, plain_predictions
 from framework.export.versions import MANIFEST, list_versions
-from framework.features import describe
+from framework.features import Feature, describe
+from framework.variables import variable_names
 
 _SAMPLE = 8  # examples with which a signature is proven
 
@@ -126,15 +126,7 @@ class Exporter:
     def _samples(self) -> dict[str, dict[str, tf.Tensor]]:
         """Inputs with which signatures can be proven: real ones where a pipeline has them."""
         if self.pipeline is None:
-            rows = {
-                n: tf.random.stateless_uniform((_SAMPLE, *_fixed(f.shape)), (0, 0))
-                for n, f in model_inputs(self.model).items()
-            }
-            return {
-                DEFAULT: {
-                    n: tf.cast(rows[n], f.dtype) for n, f in model_inputs(self.model).items() if f.dtype != "string"
-                }
-            }
+            return {DEFAULT: {name: _made_up(feature) for name, feature in model_inputs(self.model).items()}}
         phase = next(phase for phase in (*PHASES[1:], PHASES[0]) if self.pipeline.has(phase))
         for batch in self.pipeline.require_source(phase).batches(_SAMPLE).take(1):
             raw = dict(batch[0])
@@ -148,6 +140,7 @@ class Exporter:
     def _manifest(self, metrics: Mapping[str, float], epoch: int, step: int, parity: Mapping[str, float]) -> dict:
         signatures = self.signatures
         outputs = signatures.outputs
+        names = variable_names(self.model)
         return {
             "epoch": epoch,
             "step": step,
@@ -161,7 +154,7 @@ class Exporter:
             # Weights by name for whoever wants to start from this export; the keys are those of its checkpoint.
             "variables": {
                 f"model_variables/{index}": {
-                    "path": self.model.variables[int(index)].path,
+                    "name": names[int(index)],
                     "shape": list(variable.shape),
                     "dtype": variable.dtype.name,
                 }
@@ -193,5 +186,9 @@ def restore_weights(model: keras.Model, export_dir: pathlib.Path) -> None:
         variable.assign(value)
 
 
-def _fixed(shape: tuple[int | None, ...]) -> tuple[int, ...]:
-    return tuple(4 if axis is None else axis for axis in shape)
+def _made_up(feature: Feature) -> tf.Tensor:
+    """Values of a feature's shape and dtype, where there are no real ones."""
+    shape = (_SAMPLE, *(4 if axis is None else axis for axis in feature.shape))
+    if feature.dtype == "string":
+        return tf.fill(shape, "")
+    return tf.cast(tf.random.stateless_uniform(shape, (0, 0)), feature.dtype)

@@ -16,7 +16,9 @@ import tensorflow as tf
 from framework.data.serving import Receiver, checked
 from framework.features import Feature
 
+INPUTS = "inputs"
 OUTPUTS = "outputs"
+_WITH_TABLE = (keras.layers.StringLookup, keras.layers.IntegerLookup, keras.layers.TextVectorization)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Signatures:
 
 
 def model_inputs(model: keras.Model) -> dict[str, Feature]:
-    """The inputs of a functional model by name.
+    """The inputs of a functional model by name; those without one are `"inputs"`, or `"inputs_0"` and so on.
 
     Raises:
         ValueError: The model has no symbolic inputs yet.
@@ -54,8 +56,8 @@ def model_inputs(model: keras.Model) -> dict[str, Feature]:
     if not getattr(model, "inputs", None):
         raise ValueError(f"The model {model.name!r} isn't functional: it has no named inputs to make a signature of.")
     return {
-        tensor.name: Feature(tuple(tensor.shape[1:]), keras.backend.standardize_dtype(tensor.dtype))
-        for tensor in model.inputs
+        name: Feature(tuple(tensor.shape[1:]), keras.backend.standardize_dtype(tensor.dtype))
+        for name, tensor in _named_inputs(model).items()
     }
 
 
@@ -87,7 +89,7 @@ def build_signatures(
     """
     expected = model_inputs(model)
     # A dict where the model was built on one; a single tensor where it has a single, unnamed input.
-    takes_dict = isinstance(model.input, Mapping)
+    takes_dict = _takes_dict(model)
 
     @tf.function(autograph=False)
     def forward(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -104,7 +106,7 @@ def build_signatures(
     used = {id(variable): variable for function in functions.values() for variable in function.variables}
     module.model_variables = {str(index_of[key]): variable for key, variable in used.items() if key in index_of}
     module.other_variables = [variable for key, variable in used.items() if key not in index_of]
-    module.resources = list(resources or [])
+    module.resources = [*(resources or []), *_tables(model)]
     return Signatures(module, functions, {name: receiver.inputs for name, receiver in receivers.items()})
 
 
@@ -115,6 +117,30 @@ def _trace(forward: Callable, receiver: Receiver, expected: Mapping[str, Feature
 
     specs = {name: feature.spec(name) for name, feature in receiver.inputs.items()}
     return serve.get_concrete_function(**specs)
+
+
+def _takes_dict(model: keras.Model) -> bool:
+    # A Sequential never does; one that `fit` has built has no `input` either.
+    return not isinstance(model, keras.Sequential) and isinstance(model.input, Mapping)
+
+
+def _named_inputs(model: keras.Model) -> dict[str, keras.KerasTensor]:
+    if _takes_dict(model):
+        return dict(model.input)
+    numbers = [""] if len(model.inputs) == 1 else [f"_{index}" for index in range(len(model.inputs))]
+    # Keras numbers inputs that nobody named through the process: a client couldn't rely on such a name.
+    return {
+        f"{INPUTS}{number}" if tensor.name.startswith("keras_tensor") else tensor.name: tensor
+        for number, tensor in zip(numbers, model.inputs, strict=True)
+    }
+
+
+def _tables(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layers with a lookup table: it is no variable, so nothing else would bring it into the export."""
+    if isinstance(layer, _WITH_TABLE):
+        return [layer]
+    inner = [value for value in vars(layer).values() if isinstance(value, _WITH_TABLE)]
+    return inner + [table for part in getattr(layer, "layers", ()) for table in _tables(part)]
 
 
 def _raw(variable: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What lies in an export directory: `<base>/<integer>/` with a SavedModel and its manifest, and the pointer to the best."""
+"""What lies in an export directory: `<base>/<integer>/`, each with its manifest, and the pointer to the best."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def list_versions(base: pathlib.Path) -> list[int]:
     base = pathlib.Path(base)
     if not base.is_dir():
         return []
-    return sorted(int(child.name) for child in base.iterdir() if child.name.isdecimal() and child.is_dir())
+    names = (child.name for child in base.iterdir() if child.is_dir())
+    # Python takes "007" and other scripts' digits for integers too; no version of ours is called so.
+    return sorted(int(name) for name in names if name.isdecimal() and name == str(int(name)))
 
 
 def read_manifest(export_dir: pathlib.Path) -> dict[str, Any]:

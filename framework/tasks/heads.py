@@ -29,7 +29,7 @@ class Heads(Task):
 
     tasks: Mapping[str, Task]
     weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    monitor: Objective = Objective("val_loss", "min")
+    monitor: Objective = Objective("val_loss", "min")  # noqa: RUF009  frozen
 
     def __post_init__(self):
         if not self.tasks or not all(isinstance(task, Task) for task in self.tasks.values()):

@@ -17,7 +17,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import numpy as np
@@ -31,8 +31,11 @@ from framework.tasks.objective import Objective
 class Task(abc.ABC):
     """What the model's outputs mean. Subclasses are frozen dataclasses of plain values, kept in `config.json`."""
 
-    # Whether the loss expects logits; None where the difference doesn't arise (regression).
-    from_logits: ClassVar[bool | None] = None
+    # A property: an annotated class variable would take the first place among the subclasses' arguments.
+    @property
+    def from_logits(self) -> bool | None:
+        """Whether the loss expects logits; `None` where the difference doesn't arise (regression)."""
+        return None
 
     @property
     @abc.abstractmethod

@@ -1,9 +1,13 @@
-"""What the tests of one's own models and pipelines need: toy data of the usual forms, and checks by name.
+"""What the tests of one's own models and pipelines need: toy data of the usual forms, and what every one must do.
 
 from framework import testing
+from my_package import my_model, my_pipeline
 
-def test_my_model_learns():
-    assert testing.fit_toy(my_model, testing.toy_images()) < 0.5
+def test_my_model():
+    testing.assert_model_conforms(my_model, hparams={"width": 8})
+
+def test_my_pipeline():
+    testing.assert_pipeline_conforms(my_pipeline)
 """
 
 from framework.testing.checks import assert_model_conforms, assert_pipeline_conforms

@@ -155,15 +155,20 @@ class Optimization:
                 f"class_weight must be a dict of class ids to weights or 'balanced', got {self.class_weight!r}."
             )
 
-    def build(self, total_steps: int) -> keras.optimizers.Optimizer:
-        """A new Keras optimizer for a run of `total_steps` batches."""
+    def build(self, total_steps: int, *, factor: float = 1.0) -> keras.optimizers.Optimizer:
+        """A new Keras optimizer for a run of `total_steps` batches, its learning rate multiplied by `factor`."""
         if not isinstance(self.optimizer, str):
             # A copy: a run must not begin with the momentum of an earlier one.
-            return type(self.optimizer).from_config(self.optimizer.get_config())
+            config = self.optimizer.get_config()
+            if factor != 1.0:
+                rate = config["learning_rate"]
+                rate = keras.optimizers.schedules.deserialize(rate) if isinstance(rate, dict) else rate
+                config["learning_rate"] = _scaled(rate, factor)
+            return type(self.optimizer).from_config(config)
         rate = self.learning_rate
         if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-            rate = self.schedule.build(rate, math.ceil(total_steps / self.accumulation_steps))
-        arguments: dict[str, Any] = {"learning_rate": rate}
+            rate = self.schedule.build(rate, total_steps)  # Keras reads it by batches, accumulated or not
+        arguments: dict[str, Any] = {"learning_rate": _scaled(rate, factor)}
         if self.weight_decay is not None:
             arguments["weight_decay"] = self.weight_decay
         if self.momentum is not None:
@@ -206,6 +211,33 @@ class Optimization:
         return self.ema is not None or bool(getattr(self.optimizer, "use_ema", False))
 
 
+@keras.saving.register_keras_serializable("shipyard")
+class ScaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Another schedule times a factor."""
+
+    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, factor: float):
+        self.schedule = schedule
+        self.factor = factor
+
+    def __call__(self, step):
+        return self.schedule(step) * self.factor
+
+    def get_config(self):
+        return {"schedule": keras.optimizers.schedules.serialize(self.schedule), "factor": self.factor}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.optimizers.schedules.deserialize(config["schedule"]), config["factor"])
+
+
+def _scaled(rate: Any, factor: float) -> Any:
+    if factor == 1.0:
+        return rate
+    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        return ScaledSchedule(rate, factor)
+    return rate * factor
+
+
 def _watches_batches(callback: keras.callbacks.Callback) -> bool:
     hooks = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
     return any(getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook) for hook in hooks)
@@ -238,17 +270,49 @@ class Stopping:
 class Checkpoints:
     """When the state of training is saved, to go on with. The end of training always is.
 
+    How often changes nothing but how much is lost when the process dies.
+
     Attributes:
         every_epochs: Epochs between checkpoints.
+        every_steps: Steps between checkpoints within an epoch.
+        every_secs: Seconds between checkpoints within an epoch; five minutes by default.
         keep: How many of the newest stay.
+        on_error: What a full or failing disk does to training: `"warn"` goes on, `"raise"` stops.
     """
 
     every_epochs: int = 1
+    every_steps: int | None = None
+    every_secs: float | None = 300.0
     keep: int = 2
+    on_error: Literal["warn", "raise"] = "warn"
 
     def __post_init__(self):
-        if self.every_epochs < 1 or self.keep < 1:
-            raise ValueError(f"every_epochs and keep must be at least 1, got {self}.")
+        for name in ("every_epochs", "every_steps", "every_secs", "keep"):
+            value = getattr(self, name)
+            if value is not None and not (value > 0 if name == "every_secs" else value >= 1):
+                raise ValueError(f"Checkpoints.{name} must be positive, got {value}.")
+        if self.on_error not in ("warn", "raise"):
+            raise ValueError(f"Checkpoints.on_error must be 'warn' or 'raise', got {self.on_error!r}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Divergence:
+    """What to do when the loss becomes NaN or infinite.
+
+    Attributes:
+        max_rollbacks: How often training goes back to the last checkpoint and on with a smaller learning rate.
+            With 0 it stops. Each rollback is recorded in the history.
+        factor: What each rollback multiplies the learning rate by.
+    """
+
+    max_rollbacks: int = 0
+    factor: float = 0.5
+
+    def __post_init__(self):
+        if self.max_rollbacks < 0:
+            raise ValueError(f"max_rollbacks must not be negative, got {self.max_rollbacks}.")
+        if not 0 < self.factor < 1:
+            raise ValueError(f"factor must be in (0, 1), got {self.factor}.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,29 +13,32 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from framework import files
 from framework.building import build_model, resolve_hparams
 from framework.callbacks.early_stopping import EarlyStopping
 from framework.callbacks.export_best import ExportBest
 from framework.callbacks.history import WriteHistory
-from framework.callbacks.non_finite import StopOnNonFinite
+from framework.callbacks.non_finite import NonFiniteLossError, StopOnNonFinite
 from framework.data.evaluate import eval_dataset
 from framework.data.phases import TRAIN, VALIDATION
 from framework.data.pipeline import Pipeline
 from framework.data.sources import ArraySource
 from framework.data.statistics import Statistics
-from framework.data.train import steps_per_epoch, train_dataset
+from framework.data.train import Position, steps_per_epoch, train_dataset
 from framework.data.validation import check_batch_size, check_pipeline
 from framework.registry import did_you_mean
 from framework.tasks.objective import Objective
 from framework.training import plan
 from framework.training.checkpointing import SaveCheckpoints
-from framework.training.checkpoints import CheckpointStore
-from framework.training.config import Checkpoints, Exports, Optimization, Stopping, plain
+from framework.training.checkpoints import CheckpointStore, Snapshot
+from framework.training.config import Checkpoints, Divergence, Exports, Optimization, Stopping, plain
+from framework.training.preemption import EXIT_CODES, Preempted, Signals
 from framework.training.reporting import write_report
 from framework.training.resuming import ResumingCallbackList
 from framework.training.run import Run, compile_arguments, finished_run
 from framework.training.run_directory import ConfigurationError, RunDirectory
-from framework.training.snapshot import restore_variables
+from framework.training.snapshot import restore_variables, take
+from framework.training.warm_start import WarmStart, load_weights
 
 
 def fit(
@@ -52,6 +55,8 @@ def fit(
     optimization: Optimization | None = None,
     stopping: Stopping | None = Stopping(),  # noqa: B008  frozen
     checkpoints: Checkpoints | None = None,
+    divergence: Divergence | None = None,
+    warm_start: WarmStart | str | os.PathLike | None = None,
     exports: Exports | None = None,
     loss: Any = None,
     metrics: Sequence[Any] | None = None,
@@ -76,6 +81,8 @@ def fit(
         optimization: Optimizer, learning rate, decay, clipping, averaging, precision.
         stopping: When to stop early; `None` never does.
         checkpoints: How often the state of training is saved.
+        divergence: Whether to go back and on with a smaller learning rate when the loss becomes NaN.
+        warm_start: Where the initial weights come from: a run, an export, a `.weights.h5` or a `.keras` file.
         exports: Which exports stay beside the best.
         loss: Any Keras loss instead of the task's.
         metrics: Keras metrics instead of the task's.
@@ -91,6 +98,8 @@ def fit(
         OSError: `run_dir` can't be written.
         framework.training.run_directory.RunInUseError: Another process writes to it.
         framework.callbacks.NonFiniteLossError: The loss became NaN or infinite.
+        framework.training.preemption.Preempted: SIGTERM or SIGINT arrived; the state is saved, and the same call goes
+            on. As a `SystemExit` it ends a script with the code 143 or 130.
     """
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
@@ -101,6 +110,9 @@ def fit(
         raise ValueError(f"epochs must be a positive integer, got {epochs!r}.")
     optimization = optimization or Optimization()
     checkpoints, exports = checkpoints or Checkpoints(), exports or Exports()
+    divergence = divergence or Divergence()
+    if warm_start is not None and not isinstance(warm_start, WarmStart):
+        warm_start = WarmStart(warm_start)
     builder = plan.resolve_builder(model)
     hparams = resolve_hparams(builder, hparams or {})
     raw = plan.resolve_pipeline(pipeline, pipeline_options or {})
@@ -117,25 +129,31 @@ def fit(
             "optimization": plain(optimization),
             "stopping": plain(stopping),
             "checkpoints": plain(checkpoints),
+            "divergence": plain(divergence),
+            "warm_start": plain(warm_start),
             "exports": plain(exports),
-            "loss": _serialized(loss),
+            "loss": _serialized_loss(loss),
             "metrics": None if metrics is None else [_serialized(metric) for metric in metrics],
             "callbacks": [type(callback).__name__ for callback in callbacks],
         },
         "epochs": int(epochs),
         "environment": plan.environment(),
     }
-    with RunDirectory(run_dir) as directory:
+    with RunDirectory(run_dir) as directory, Signals() as signals:
         directory.check_config(config)
         data = _learned(raw, directory)
         trainer = _Trainer(directory, config, builder, hparams, data, optimization, objective, seed)
-        if trainer.is_finished():
-            return trainer.finish()
-        directory.write_config(config)
-        trainer.compile(loss, metrics, callbacks)
-        own = trainer.callbacks(callbacks, stopping, exports)
-        trainer.train(own, CheckpointStore(directory.checkpoints, keep=checkpoints.keep), checkpoints, verbose)
-        return trainer.finish()
+        if not trainer.is_finished():
+            trainer.compile(loss, metrics, callbacks)
+            if warm_start is not None and directory.config is None:
+                trainer.warm_start(warm_start)
+            directory.write_config(config)
+            own = trainer.callbacks(callbacks, stopping, exports)
+            trainer.train(own, checkpoints, divergence, signals, verbose)
+        run = trainer.finish(loss, metrics)
+        if signals.received is not None:  # in the last epoch: everything is done, and still somebody wants us to leave
+            raise Preempted(EXIT_CODES[signals.received])
+        return run
 
 
 @dataclasses.dataclass
@@ -166,34 +184,44 @@ class _Trainer:
         )
 
     def is_finished(self) -> bool:
-        result = self.directory.result
-        if result is None:
-            return False
-        if self.epochs < result["epochs"]:
+        before, result = self.directory.config, self.directory.result
+        if before is not None and self.epochs < before["epochs"]:
             raise ConfigurationError(
-                f"{self.directory.path} holds a run of {result['epochs']} epochs, now {self.epochs} are asked for. "
+                f"{self.directory.path} holds a run of {before['epochs']} epochs, now {self.epochs} are asked for. "
                 "Ask for as many or more, or use another run_dir."
             )
-        return result["stopped_early"] or self.epochs == result["epochs"]
+        return result is not None and (result["stopped_early"] or self.epochs == result["epochs"])
 
     def compile(self, loss: Any, metrics: Any, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         """Compiles the model and makes all variables, so that a snapshot can be put back."""
-        self.model.compile(
-            optimizer=self.optimization.build(self.epochs * self.steps),
-            jit_compile=self.optimization.jit_compile,
-            steps_per_execution=self.optimization.choose_steps_per_execution(self.steps, callbacks),
+        self._compile_arguments = {
+            "jit_compile": self.optimization.jit_compile,
+            "steps_per_execution": self.optimization.choose_steps_per_execution(self.steps, callbacks),
             **compile_arguments(self.pipeline, loss, metrics),
-        )
-        self.model.optimizer.build(self.model.trainable_variables)
-        phase = VALIDATION if self.pipeline.has(VALIDATION) else TRAIN
-        for batch in eval_dataset(self.pipeline, phase, batch_size=self.batch_size).take(1):
-            logs = self.model.test_on_batch(*batch, return_dict=True)  # metrics' variables are made by first use
-        names = set(logs) | ({f"val_{name}" for name in logs} if phase == VALIDATION else set())
+        }
+        self._class_weight = self._resolve_class_weight()
+        logs = self._compile(factor=1.0)
+        names = set(logs) | ({f"val_{name}" for name in logs} if self.pipeline.has(VALIDATION) else set())
         if self.objective.monitor not in names:
             raise LookupError(
                 f"The objective {self.objective.monitor!r} won't be in the logs."
                 f"{did_you_mean(self.objective.monitor, names)} They will have: {', '.join(sorted(names))}."
             )
+
+    def _compile(self, factor: float) -> dict[str, float]:
+        """Compiles with the learning rate times `factor`; returns the logs of one evaluated batch."""
+        optimizer = self.optimization.build(self.epochs * self.steps, factor=factor)
+        self.model.compile(optimizer=optimizer, **self._compile_arguments)
+        self.model.optimizer.build(self.model.trainable_variables)
+        phase = VALIDATION if self.pipeline.has(VALIDATION) else TRAIN
+        batch = next(iter(eval_dataset(self.pipeline, phase, batch_size=self.batch_size)))
+        return self.model.test_on_batch(*batch, return_dict=True)  # metrics' variables are made by first use
+
+    def warm_start(self, source: WarmStart) -> None:
+        """Takes the initial weights from elsewhere and keeps the report of it."""
+        report = load_weights(self.model, source)
+        logging.info("Warm start from %s: %s", source.source, report)
+        files.write_json(self.directory.path / "warm_start.json", dataclasses.asdict(report))
 
     def callbacks(
         self, given: Sequence[keras.callbacks.Callback], stopping: Stopping | None, exports: Exports
@@ -219,18 +247,57 @@ class _Trainer:
     def train(
         self,
         callbacks: list[keras.callbacks.Callback],
-        store: CheckpointStore,
         checkpoints: Checkpoints,
+        divergence: Divergence,
+        signals: Signals,
         verbose: int | str,
     ) -> None:
-        """Runs Keras' own `fit` from the newest checkpoint to the end."""
+        """Runs Keras' own `fit` from the newest checkpoint to the end, and again from there when the loss diverges."""
+        store = CheckpointStore(self.directory.checkpoints, keep=checkpoints.keep)
         snapshot = store.newest()
-        if snapshot is not None:
-            restore_variables(self.model, snapshot)
-            logging.info("Going on from epoch %d, step %d.", snapshot.position.epoch, snapshot.position.step)
-        if verbose == "auto":
-            verbose = 1 if sys.stdout.isatty() else 2
-        saving = SaveCheckpoints(store, list(callbacks), every_epochs=checkpoints.every_epochs)
+        initial = take(self.model, [], Position()) if divergence.max_rollbacks else None
+        rollbacks = snapshot.meta["rollbacks"] if snapshot else 0
+        (history,) = (callback for callback in callbacks if isinstance(callback, WriteHistory))
+        while True:
+            if rollbacks:
+                self._compile(factor=divergence.factor**rollbacks)
+            if snapshot is not None:
+                self._restore(snapshot, divergence.factor ** (rollbacks - snapshot.meta["rollbacks"]))
+            if divergence.max_rollbacks:
+                history.constants = {"rollbacks": rollbacks}
+            saving = SaveCheckpoints(
+                store, callbacks, checkpoints, steps=self.steps, signals=signals, meta={"rollbacks": rollbacks}
+            )
+            try:
+                self._fit(callbacks, saving, snapshot, 1 if verbose == "auto" and sys.stdout.isatty() else verbose)
+                return
+            except NonFiniteLossError as error:
+                if rollbacks == divergence.max_rollbacks:
+                    raise
+                rollbacks += 1
+                logging.warning("%s Going back, learning rate times %g.", error, divergence.factor)
+            finally:
+                saving.close()
+            snapshot = store.newest()
+            if snapshot is None and initial is not None:
+                restore_variables(self.model, initial)
+
+    def _restore(self, snapshot: Snapshot, factor: float) -> None:
+        restore_variables(self.model, snapshot)
+        optimizer = self.model.optimizer
+        if factor != 1.0 and not isinstance(optimizer.learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+            optimizer.learning_rate = float(optimizer.learning_rate) * factor
+        logging.info("Going on from epoch %d, step %d.", snapshot.position.epoch, snapshot.position.step)
+
+    def _fit(
+        self,
+        callbacks: list[keras.callbacks.Callback],
+        saving: SaveCheckpoints,
+        snapshot: Snapshot | None,
+        verbose: int | str,
+    ) -> None:
+        start = snapshot.position if snapshot else Position()
+        verbose = 2 if verbose == "auto" else int(verbose)
         listed = ResumingCallbackList(
             [*callbacks, saving],
             stateful=callbacks,
@@ -238,24 +305,19 @@ class _Trainer:
             snapshot=snapshot,
             steps=self.steps,
             epochs=self.epochs,
-            verbose=int(verbose),
+            verbose=verbose,
         )
         self.model.fit(
-            train_dataset(
-                self.pipeline,
-                batch_size=self.batch_size,
-                seed=self.seed,
-                start=snapshot.position if snapshot else None,
-            ),
+            train_dataset(self.pipeline, batch_size=self.batch_size, seed=self.seed, start=start),
             steps_per_epoch=self.steps,
-            initial_epoch=snapshot.position.epoch if snapshot else 0,
+            initial_epoch=start.epoch,
             # A run that had stopped has only its end before it.
-            epochs=snapshot.position.epoch if snapshot and snapshot.meta["stopped"] else self.epochs,
+            epochs=start.epoch if snapshot and snapshot.meta["stopped"] else self.epochs,
             validation_data=self._validation(),
-            class_weight=self._class_weight(),
+            class_weight=self._class_weight,
             callbacks=listed,
             shuffle=False,  # the pipeline already is
-            verbose=int(verbose),
+            verbose=verbose,
         )
 
     def _validation(self) -> tf.data.Dataset | None:
@@ -263,7 +325,7 @@ class _Trainer:
             return None
         return eval_dataset(self.pipeline, VALIDATION, batch_size=self.batch_size)
 
-    def _class_weight(self) -> dict[int, float] | None:
+    def _resolve_class_weight(self) -> dict[int, float] | None:
         weights = self.optimization.class_weight
         if weights is None:
             return None
@@ -271,6 +333,8 @@ class _Trainer:
         labels = source.arrays.labels if isinstance(source, ArraySource) else None
         if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype.kind not in "iu":
             raise ValueError("class_weight needs one integer label an example, held in arrays.")
+        if source.spec.weights is not None:
+            raise ValueError("class_weight can't be combined with the weights that the training split's examples have.")
         if weights == "balanced":
             counts = np.bincount(labels)
             return {int(c): len(labels) / (np.count_nonzero(counts) * counts[c]) for c in np.flatnonzero(counts)}
@@ -279,11 +343,11 @@ class _Trainer:
             raise ValueError(f"class_weight has no weight for the classes {missing}; 1.0 leaves one as it is.")
         return {int(c): float(weight) for c, weight in weights.items()}
 
-    def finish(self) -> Run:
+    def finish(self, loss: Any, metrics: Any) -> Run:
         """Writes how the run ended and its report; gives the model the best weights."""
         first_time = self.directory.result is None or self.directory.result["epochs"] != self.epochs
         if not self.model.compiled:
-            self.model.compile(**compile_arguments(self.pipeline, None, None))
+            self.model.compile(**compile_arguments(self.pipeline, loss, metrics))
         run = finished_run(self.directory, self.model, self.pipeline, self.config)
         if first_time:
             done = len(next(iter(run.history.values())))
@@ -306,6 +370,14 @@ def _learned(pipeline: Pipeline, directory: RunDirectory) -> Pipeline:
     learned = pipeline.with_statistics()
     learned.statistics.save(directory.statistics)
     return learned
+
+
+def _serialized_loss(loss: Any) -> Any:
+    serialized = _serialized(loss)
+    if isinstance(serialized, dict) and isinstance(serialized.get("config"), dict):
+        # Keras numbers the objects of a class through the process; no log or file bears a loss's name.
+        serialized["config"].pop("name", None)
+    return serialized
 
 
 def _serialized(value: Any) -> Any:

@@ -20,6 +20,7 @@ from framework.training.run_directory import RunDirectory
 
 _SHEET_EXAMPLES = 16
 _SHEET_EPOCHS = 2
+_SHEET_ROWS = 4096
 
 
 def write_report(run: Run) -> None:
@@ -43,26 +44,34 @@ def write_report(run: Run) -> None:
 
 
 def training_sheet(pipeline: Pipeline, path: pathlib.Path, *, seed: int = 0) -> None:
-    """Training examples as read and as augmented in two epochs: images where there are any, else histograms."""
+    """Training examples as read and as augmented in two epochs: images where there are any, else histograms.
+
+    What is shown is what the model is fed, after `preprocess`.
+    """
     source = pipeline.require_source(TRAIN)
-    for batch in source.batches(min(_SHEET_EXAMPLES, source.num_examples)).take(1):
-        features, labels = dict(batch[0]), batch[1]
+    for example in source.batches(min(_SHEET_EXAMPLES, source.num_examples)).take(1):
+        features, labels = dict(example.features), example.labels
     indices = tf.range(len(next(iter(features.values()))), dtype=tf.int64)
-    versions = [("as read", features)]
+    fed = [("as read", pipeline.preprocess(features))]
     for epoch in range(_SHEET_EPOCHS):
         augmented, _ = pipeline.augment(dict(features), labels, random.example_seeds(seed, epoch, indices))
-        versions.append((f"augmented, epoch {epoch}", augmented))
-    names = [name for name, tensor in features.items() if _is_image(tensor)]
-    if names:
-        report.image_sheet([(f"{name}: {title}", v[name].numpy()) for name in names for title, v in versions], path)
+        fed.append((f"augmented, epoch {epoch}", pipeline.preprocess(augmented)))
+    images = [name for name, tensor in fed[0][1].items() if _is_image(tensor)]
+    if images:
+        rows = [(f"{name}: {title}", inputs[name].numpy()) for name in images for title, inputs in fed]
+        report.image_sheet(rows, path)
         return
-    numeric = [n for n, t in features.items() if t.dtype != tf.string and t.shape.rank == 1]
-    rows = {
-        phase: next(iter(pipeline.require_source(phase).batches(4096)))[0]
-        for phase in (TRAIN, VALIDATION)
-        if pipeline.has(phase)
-    }
-    report.feature_sheet([(phase, {name: row[name].numpy() for name in numeric}) for phase, row in rows.items()], path)
+    splits = []
+    for phase in (TRAIN, VALIDATION):
+        if pipeline.has(phase):
+            example = next(iter(pipeline.require_source(phase).batches(_SHEET_ROWS)))
+            inputs = pipeline.preprocess(dict(example.features))
+            splits.append((phase, {name: value.numpy() for name, value in inputs.items() if _is_numeric(value)}))
+    report.feature_sheet(splits, path)
+
+
+def _is_numeric(tensor: tf.Tensor) -> bool:
+    return tensor.dtype != tf.string and tensor.shape.rank == 1
 
 
 def _is_image(tensor: tf.Tensor) -> bool:
@@ -104,8 +113,8 @@ def _bind(draw: Callable[..., Any], first: Any, second: Any, **named: Any) -> Ca
 
 def _labels_and_predictions(run: Run, phase: str) -> tuple[Any, dict[str, np.ndarray]]:
     labels, predictions = [], []
-    for batch in run.pipeline.require_source(phase).batches(run.batch_size):
-        labels.append(tf.nest.map_structure(lambda value: value.numpy(), batch[1]))
-        predictions.append(run.predict({name: value.numpy() for name, value in batch[0].items()}))
+    for example in run.pipeline.require_source(phase).batches(run.batch_size):
+        labels.append(tf.nest.map_structure(lambda value: value.numpy(), example.labels))
+        predictions.append(run.predict({name: value.numpy() for name, value in example.features.items()}))
     joined = {name: np.concatenate([part[name] for part in predictions]) for name in predictions[0]}
     return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *labels), joined

@@ -120,7 +120,7 @@ class Run:
 
         Raises:
             FileNotFoundError: There is no finished run in the directory.
-            LookupError: The build function or pipeline can't be found; pass it.
+            LookupError: The build function or pipeline can't be found; pass it. Or a loss or metric can't be made.
         """
         directory = RunDirectory(run_dir)
         config, result = directory.config, directory.result
@@ -166,7 +166,18 @@ def compile_arguments(pipeline: Pipeline, loss: Any = None, metrics: Any = None)
 
 
 def _deserialized(value: Any, deserialize: Callable[[Any], Any]) -> Any:
-    return deserialize(value) if isinstance(value, dict) and "class_name" in value else value
+    serialized = isinstance(value, dict) and "class_name" in value
+    if not serialized and not isinstance(value, str):
+        return value
+    try:
+        made = deserialize(value)
+        return made if serialized else value  # Keras resolves names such as "accuracy" by the outputs' shape
+    except (TypeError, ValueError) as error:
+        name = value["class_name"] if serialized else value
+        raise LookupError(
+            f"The run's loss or metric {name!r} can't be made again ({error}): register it with "
+            "keras.saving.register_keras_serializable, or go inside of keras.saving.custom_object_scope."
+        ) from error
 
 
 def _as_declared(builder: Callable[..., Any], hparams: Mapping[str, Any]) -> dict[str, Any]:

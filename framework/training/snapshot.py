@@ -6,11 +6,14 @@ taken by position, since their paths aren't unique, and callbacks by position an
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
+from absl import logging
 
 from framework.data.train import Position
 from framework.training.checkpoints import Snapshot
@@ -28,7 +31,7 @@ _KERAS_STATE: dict[type, tuple[str, ...]] = {
     ),
     keras.callbacks.ReduceLROnPlateau: ("best", "wait", "cooldown_counter"),
     keras.callbacks.SwapEMAWeights: ("_ema_weights_in_model",),
-    keras.callbacks.TensorBoard: ("_global_train_batch", "_global_test_batch"),
+    keras.callbacks.TensorBoard: ("_global_train_batch", "_global_test_batch", "_previous_epoch_iterations"),
 }
 _ARRAY = "__array__"
 
@@ -45,7 +48,12 @@ def state_variables(model: keras.Model) -> list[keras.Variable]:
 
 
 def take(
-    model: keras.Model, callbacks: Sequence[keras.callbacks.Callback], position: Position, *, stopped: bool
+    model: keras.Model,
+    callbacks: Sequence[keras.callbacks.Callback],
+    position: Position,
+    *,
+    stopped: bool = False,
+    meta: Mapping[str, Any] | None = None,
 ) -> Snapshot:
     """Copies all state to host memory.
 
@@ -54,13 +62,17 @@ def take(
         callbacks: In their order in `fit`.
         position: What comes next.
         stopped: Whether training has come to its end before its last epoch.
+        meta: Kept along.
     """
-    arrays = {f"variable/{index}": _to_numpy(variable) for index, variable in enumerate(state_variables(model))}
+    arrays = {}
+    for index, variable in enumerate(state_variables(model)):
+        for replica, component in enumerate(_components(model, variable)):
+            arrays[f"variable/{index}/{replica}"] = _to_numpy(component)
     states = []
     for index, callback in enumerate(callbacks):
         state = callback_state(callback)
         states.append([type(callback).__name__, _extract(state, f"callback/{index}", arrays)])
-    return Snapshot(position, arrays, {"callbacks": states, "stopped": stopped})
+    return Snapshot(position, arrays, {**(meta or {}), "callbacks": states, "stopped": stopped})
 
 
 def restore_variables(model: keras.Model, snapshot: Snapshot) -> None:
@@ -70,20 +82,25 @@ def restore_variables(model: keras.Model, snapshot: Snapshot) -> None:
         SnapshotMismatchError: Their number, a shape or a dtype differs.
     """
     variables = state_variables(model)
-    saved = [snapshot.arrays[f"variable/{index}"] for index in range(_count(snapshot))]
-    if len(variables) != len(saved):
+    saved = len({name.split("/")[1] for name in snapshot.arrays if name.startswith("variable/")})
+    if len(variables) != saved:
         raise SnapshotMismatchError(
-            f"The checkpoint has {len(saved)} variables, model, optimizer and metrics have {len(variables)}: the "
+            f"The checkpoint has {saved} variables, model, optimizer and metrics have {len(variables)}: the "
             "build function or the optimizer has changed since. Use another run_dir."
         )
-    for index, (variable, value) in enumerate(zip(variables, saved, strict=True)):
-        if tuple(variable.shape) != tuple(value.shape):
-            raise SnapshotMismatchError(
-                f"Variable {index} ({variable.path}) has shape {tuple(variable.shape)}, the checkpoint has "
-                f"{tuple(value.shape)}: the build function has changed since. Use another run_dir."
-            )
-    for variable, value in zip(variables, saved, strict=True):
-        variable.assign(_from_numpy(value, variable))
+    pairs = []
+    for index, variable in enumerate(variables):
+        for replica, component in enumerate(_components(model, variable)):
+            # Fewer replicas than when it was saved: each takes what the first one had.
+            value = snapshot.arrays.get(f"variable/{index}/{replica}", snapshot.arrays[f"variable/{index}/0"])
+            if tuple(component.shape) != tuple(value.shape):
+                raise SnapshotMismatchError(
+                    f"Variable {index} ({variable.path}) has shape {tuple(component.shape)}, the checkpoint has "
+                    f"{tuple(value.shape)}: the build function has changed since. Use another run_dir."
+                )
+            pairs.append((component, value))
+    for component, value in pairs:
+        component.assign(_from_numpy(value, component.dtype))
 
 
 def restore_callbacks(callbacks: Sequence[keras.callbacks.Callback], snapshot: Snapshot) -> None:
@@ -108,6 +125,8 @@ def callback_state(callback: keras.callbacks.Callback) -> dict[str, Any] | None:
     """The state of a callback: by its own `get_state()`, or what we know of Keras' callbacks; else `None`."""
     if hasattr(callback, "get_state"):
         return callback.get_state()
+    if isinstance(callback, keras.callbacks.CSVLogger):
+        return _rows_written(callback)
     names = _state_names(callback)
     return {name: getattr(callback, name) for name in names if hasattr(callback, name)} if names else None
 
@@ -117,30 +136,86 @@ def set_callback_state(callback: keras.callbacks.Callback, state: Mapping[str, A
     if hasattr(callback, "set_state"):
         callback.set_state(state)
         return
+    if isinstance(callback, keras.callbacks.CSVLogger):
+        _rewrite_rows(callback, state)
+        return
     for name in _state_names(callback):
         if name in state:
             setattr(callback, name, state[name])
+
+
+def _rows_written(logger: keras.callbacks.CSVLogger) -> dict[str, Any]:
+    """What Keras' CSV logger has written: it truncates its file, or appends to rows that will come again."""
+    logger.csv_file.flush()
+    text = pathlib.Path(logger.filename).read_text(encoding="utf-8")
+    return {"text": text, "keys": logger.keys, "append_header": logger.append_header}
+
+
+def _rewrite_rows(logger: keras.callbacks.CSVLogger, state: Mapping[str, Any]) -> None:
+    logger.csv_file.close()
+    pathlib.Path(logger.filename).write_text(state["text"], encoding="utf-8")
+    logger.csv_file = pathlib.Path(logger.filename).open("a", encoding="utf-8")  # noqa: SIM115  the logger closes it
+    logger.keys = state["keys"]
+    logger.append_header = not state["text"]
+
+
+class UnsavedState:
+    """Finds callbacks that change during training without saying how to save and restore what changes.
+
+    Args:
+        callbacks: As they are when training begins.
+    """
+
+    def __init__(self, callbacks: Sequence[keras.callbacks.Callback]):
+        self._before = [(c, _visible_state(c)) for c in callbacks if not _is_known(c)]
+
+    def warn(self) -> None:
+        """Names each of them once, in the log."""
+        for callback, before in self._before:
+            now = _visible_state(callback)
+            changed = sorted(name for name in now if now[name] != before.get(name))
+            if changed:
+                logging.warning(
+                    "The callback %s changes %s during training but has no get_state() and set_state(state): after an "
+                    "interruption it starts anew, and the run may end differently.",
+                    type(callback).__name__,
+                    ", ".join(changed),
+                )
+        self._before = [(c, before) for c, before in self._before if _visible_state(c) == before]
+
+
+def _is_known(callback: keras.callbacks.Callback) -> bool:
+    module = type(callback).__module__
+    return hasattr(callback, "get_state") or bool(_state_names(callback)) or module.startswith(("keras.", "framework."))
+
+
+def _visible_state(callback: keras.callbacks.Callback) -> dict[str, str]:
+    """Attributes that hold plain values, by what they look like."""
+    plain = (bool, int, float, str, list, tuple, dict, set, np.ndarray, np.generic, type(None))
+    ignored = ("params", "_params", "_model", "model", "validation_data")
+    return {n: repr(value) for n, value in vars(callback).items() if isinstance(value, plain) and n not in ignored}
 
 
 def _state_names(callback: keras.callbacks.Callback) -> tuple[str, ...]:
     return next((names for kind, names in _KERAS_STATE.items() if isinstance(callback, kind)), ())
 
 
-def _count(snapshot: Snapshot) -> int:
-    return sum(name.startswith("variable/") for name in snapshot.arrays)
+def _components(model: keras.Model, variable: keras.Variable) -> tuple[tf.Variable, ...]:
+    """The TensorFlow variables behind a Keras one: one for each replica of the model's strategy.
+
+    Replicas' values differ: metrics, and the moving statistics of batch normalization that isn't synchronized.
+    """
+    return model.distribute_strategy.experimental_local_results(variable.value)
 
 
-def _to_numpy(variable: keras.Variable) -> np.ndarray:
-    array = np.array(keras.ops.convert_to_numpy(variable))
-    # NumPy writes bfloat16 (ml_dtypes) as a void type that it can't read back.
-    return array.view(np.uint16) if array.dtype.kind == "V" or array.dtype.name == "bfloat16" else array
+def _to_numpy(variable: tf.Variable) -> np.ndarray:
+    array = np.array(variable.numpy())  # a copy: what TensorFlow hands out may be the variable's own memory
+    # NumPy would write bfloat16 as a type without a name, which it can't read back.
+    return array.view(np.uint16) if variable.dtype == tf.bfloat16 else array
 
 
-def _from_numpy(array: np.ndarray, variable: keras.Variable) -> np.ndarray:
-    import ml_dtypes
-
-    is_bfloat16 = keras.backend.standardize_dtype(variable.dtype) == "bfloat16"
-    return array.view(ml_dtypes.bfloat16) if is_bfloat16 and array.dtype == np.uint16 else array
+def _from_numpy(array: np.ndarray, dtype: tf.DType) -> np.ndarray:
+    return array.view(tf.bfloat16.as_numpy_dtype) if dtype == tf.bfloat16 else array
 
 
 def _extract(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:

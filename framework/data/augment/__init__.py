@@ -1,9 +1,9 @@
 """Augmentation of image batches, for `Pipeline.augment`.
 
-Every function takes images [batch, height, width, channels], uint8 or floating, and the batch's seeds, and returns
-images of the same dtype. What happens to an example depends on its seed alone, so it is the same in whatever batch the
-example comes; only `mixup` and `cutmix` look at the rest of the batch. Each function draws from a stream of its own; use
-one twice on the same seeds with different `salt`s.
+Every function takes images [batch, height, width, channels], uint8 or floating, and the batch's seeds, and
+returns images of the same dtype. What happens to an example depends on its seed alone, so it is the same in
+whatever batch the example comes; only `mixup` and `cutmix` look at the rest of the batch. Each function draws
+from a stream of its own; use one twice on the same seeds with different `salt`s.
 
 ```python
 def augment(self, features, labels, seeds):
@@ -18,8 +18,8 @@ def augment(self, features, labels, seeds):
     mix             two examples in one, labels too
     rand_augment    a few of fourteen operations
 
-The deterministic halves are in `images` (checks, float and back), `warp` (geometry), `box` (rectangles) and `enhance`
-(values).
+The deterministic halves are in `images` (checks, float and back), `warp` (geometry), `box` (rectangles) and
+`enhance` (values).
 """
 
 from framework.data.augment.affine import (

@@ -16,16 +16,18 @@ from framework.data.augment.images import (
     times,
     to_float,
 )
+from framework.data.random import without_autograph
 
-# ITU-R BT.601, in the 16 bit that Pillow's "L" has. Being whole numbers they make sums over uint8 exact in float32, so
-# that no order of summation, which depends on the batch, can change a bit.
+# ITU-R BT.601, in the 16 bit that Pillow's "L" has. Being whole numbers they make sums over uint8 exact in
+# float32, so that no order of summation, which depends on the batch, can change a bit.
 _LUMA_WEIGHTS = np.array([19595, 38470, 7471]) / 2**16
+_LUMA = np.tile(_LUMA_WEIGHTS, [3, 1])  # makes every channel the luma
 
 
 def _hue_quadrature() -> np.ndarray:
     """Returns the matrix Q of a hue rotation by t: luma + cos(t) (color - luma) + sin(t) Q color."""
     to_yiq = np.array([_LUMA_WEIGHTS, [0.59590059, -0.27455667, -0.32134392], [0.21153661, -0.52273617, 0.31119955]])
-    quarter_turn = np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    quarter_turn = np.array([[0, 0, 0], [0, 0, 1], [0, -1, 0]])
     # Rounded to whole 2**-14, for the reason above.
     return np.round(np.linalg.inv(to_yiq) @ quarter_turn @ to_yiq * 2**14) / 2**14
 
@@ -33,6 +35,7 @@ def _hue_quadrature() -> np.ndarray:
 _HUE_QUADRATURE = _hue_quadrature()
 
 
+@without_autograph
 def random_color(
     images: tf.Tensor,
     seeds: tf.Tensor,
@@ -63,8 +66,8 @@ def random_color(
 
     Raises:
         TypeError: `images` is neither uint8 nor floating, or `seeds` isn't int64.
-        ValueError: `images` isn't of rank 4, a parameter is outside its range, or saturation or hue is asked for and
-            the channels aren't 3.
+        ValueError: `images` isn't of rank 4, a parameter is outside its range, or saturation or hue is asked
+            for and the channels aren't 3.
     """
     check_images(images, "random_color")
     shares = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
@@ -86,6 +89,7 @@ def random_color(
     return adjust_color(images, **factors, value_range=value_range)
 
 
+@without_autograph
 def adjust_color(
     images: tf.Tensor,
     *,
@@ -97,8 +101,9 @@ def adjust_color(
 ) -> tf.Tensor:
     """Changes the colors of each image by given amounts; the deterministic half of `random_color`.
 
-    Brightness, contrast and saturation are those of Pillow's `ImageEnhance`, without its rounding in between. Hue is a
-    rotation in YIQ, which keeps the luma. All are linear, so they are composed before they touch a pixel.
+    Brightness, contrast and saturation are those of Pillow's `ImageEnhance`, without its rounding in between.
+    Hue is a rotation in YIQ, which keeps the luma. All are linear, so they are composed before they touch a
+    pixel.
 
     Args:
         images: uint8 or floating [batch, height, width, channels]; 3 channels where saturation or hue is given.
@@ -119,7 +124,7 @@ def adjust_color(
         gain = gain * contrast
     own, luma, quadrature = one if saturation is None else saturation, None, None
     if hue is not None:
-        # sin and cos in float64, where the last bit, which depends on the place in the batch, is rounded away.
+        # In float64, so that rounding takes the last bit of sin and cos away, which depends on the place in the batch.
         angle = tf.cast(hue, tf.float64) * (2.0 * math.pi)
         quadrature = gain * own * tf.cast(tf.sin(angle), tf.float32)
         own = own * tf.cast(tf.cos(angle), tf.float32)
@@ -132,14 +137,11 @@ def adjust_color(
     if luma is not None:
         changed += times(luma, tf.reshape(_mix_channels(values, images.dtype, _LUMA), tf.shape(flat)))
     if quadrature is not None:
-        changed += times(quadrature, tf.reshape(_mix_channels(values, images.dtype, _HUE_QUADRATURE), tf.shape(flat)))
+        mixed = _mix_channels(values, images.dtype, _HUE_QUADRATURE)
+        changed += times(quadrature, tf.reshape(mixed, tf.shape(flat)))
     if offset is not None:
         changed += tf.cast(offset, flat.dtype)[:, tf.newaxis]
     return tf.reshape(from_float(changed, images.dtype, value_range), tf.shape(images))
-
-
-# Every channel becomes the luma.
-_LUMA = np.tile(_LUMA_WEIGHTS, [3, 1])
 
 
 def _mix_channels(values: tf.Tensor, dtype: tf.DType, matrix: np.ndarray) -> tf.Tensor:

@@ -6,11 +6,13 @@ import tensorflow as tf
 
 from framework.data import random
 from framework.data.augment.images import check_images, own_seeds, spatial_size
-from framework.data.augment.warp import Sampling, warp
+from framework.data.augment.warp import Sampling, transforms_of, warp
+from framework.data.random import without_autograph
 
 _ATTEMPTS = 10
 
 
+@without_autograph
 def random_resized_crop(
     images: tf.Tensor,
     seeds: tf.Tensor,
@@ -23,10 +25,10 @@ def random_resized_crop(
 ) -> tf.Tensor:
     """Cuts a random rectangle out of each image and resizes it: Szegedy et al., "Going deeper with convolutions", 2015.
 
-    The rectangle's share of the area is uniform, the logarithm of its aspect ratio too. Of ten such draws the first that
-    fits into the image is taken; if none does, the largest rectangle with an aspect ratio in the range. Its corners
-    needn't be on whole pixels. Shrinking doesn't smooth first: to make images much smaller, resize them with
-    `tf.image.resize(..., antialias=True)` before.
+    The rectangle's share of the area is uniform, the logarithm of its aspect ratio too. Of ten such draws the
+    first that fits into the image is taken; if none does, the largest rectangle with an aspect ratio in the
+    range. Its corners needn't be on whole pixels. Shrinking doesn't smooth first: to make images much
+    smaller, resize them with `tf.image.resize(..., antialias=True)` before.
 
     Args:
         images: uint8 or floating [batch, height, width, channels]; the size may be unknown when tracing.
@@ -54,8 +56,8 @@ def random_resized_crop(
     sampling = Sampling(interpolation, fill="nearest")
 
     seeds = own_seeds(seeds, "random_resized_crop", salt)
-    drawn = random.uniform(seeds, [2 * _ATTEMPTS + 2])
-    height, width = (tf.cast(length, tf.float32) for length in spatial_size(images))
+    drawn = tf.cast(random.uniform(seeds, [2 * _ATTEMPTS + 2]), tf.float64)
+    height, width = (tf.cast(length, tf.float64) for length in spatial_size(images))
     crop_height, crop_width = _crop_size(drawn[:, : 2 * _ATTEMPTS], height, width, area, aspect)
     top = drawn[:, -2] * (height - crop_height)
     left = drawn[:, -1] * (width - crop_width)
@@ -64,8 +66,7 @@ def random_resized_crop(
     scale_y, scale_x = crop_height * (1.0 / size[0]), crop_width * (1.0 / size[1])
     none = tf.zeros_like(top)
     offset_x, offset_y = left + (scale_x - 1.0) * 0.5, top + (scale_y - 1.0) * 0.5
-    transforms = tf.stack([scale_x, none, offset_x, none, scale_y, offset_y], axis=1)
-    return warp(images, transforms, size, sampling)
+    return warp(images, transforms_of(scale_x, none, offset_x, none, scale_y, offset_y), size, sampling)
 
 
 def _crop_size(
@@ -75,12 +76,10 @@ def _crop_size(
     area: tuple[float, float],
     aspect: tuple[float, float],
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns (heights, widths), float32 [batch]."""
+    """Returns (heights, widths), float64 [batch]."""
     areas = (drawn[:, :_ATTEMPTS] * (area[1] - area[0]) + area[0]) * (height * width)
     low, high = (math.log(ratio) for ratio in aspect)
-    # exp in float64, where the last bit, which depends on the place in the batch, is rounded away.
-    logarithms = tf.cast(drawn[:, _ATTEMPTS:], tf.float64) * (high - low) + low
-    aspects = tf.cast(tf.exp(logarithms), tf.float32)
+    aspects = tf.exp(drawn[:, _ATTEMPTS:] * (high - low) + low)
     heights, widths = tf.sqrt(areas / aspects), tf.sqrt(areas * aspects)
     fits = tf.logical_and(heights <= height, widths <= width)
 

@@ -8,8 +8,10 @@ from framework.data import random
 from framework.data.augment.box import box_mask
 from framework.data.augment.images import check_images, check_share, own_seeds, part_of, spatial_size
 from framework.data.augment.warp import Sampling
+from framework.data.random import without_autograph
 
 
+@without_autograph
 def random_erase(
     images: tf.Tensor,
     seeds: tf.Tensor,
@@ -21,13 +23,14 @@ def random_erase(
 ) -> tf.Tensor:
     """Blanks a rectangle of each image: DeVries and Taylor, "Improved regularization of CNNs with Cutout", 2017.
 
-    The rectangle's centre is uniform over the pixels, as in the paper, so that part of it may be outside the image.
+    The rectangle's centre is uniform over the pixels, as in the paper, so that part of it may be outside the
+    image.
 
     Args:
         images: uint8 or floating [batch, height, width, channels]; the size may be unknown when tracing.
         seeds: int64 [batch, 2], as from `random.example_seeds`.
-        size: The rectangle's share of the image's size, or (of the height, of the width), in (0, 1]; in whole pixels,
-            rounded and at least one. The paper has 0.5 on CIFAR-10 and 0.25 on CIFAR-100.
+        size: The rectangle's share of the image's size, or (of the height, of the width), in (0, 1]; in whole
+            pixels, rounded and at least one. The paper has 0.5 on CIFAR-10 and 0.25 on CIFAR-100.
         fill_value: What is put there, in the images' own range. The paper's is the mean.
         probability: Of an image having something erased, in [0, 1].
         salt: Tells two uses on the same seeds apart.

@@ -13,8 +13,10 @@ from framework.data.augment.images import (
     own_seeds,
     to_float,
 )
+from framework.data.random import without_autograph
 
 
+@without_autograph
 def gaussian_noise(
     images: tf.Tensor,
     seeds: tf.Tensor,
@@ -29,7 +31,8 @@ def gaussian_noise(
         images: uint8 or floating [batch, height, width, channels]; the size may be unknown when tracing.
         seeds: int64 [batch, 2], as from `random.example_seeds`.
         stddev: Standard deviation, in the images' own range, at least 0.
-        value_range: What floating images are clipped to, (low, high); None doesn't clip. uint8 is rounded and clipped.
+        value_range: What floating images are clipped to, (low, high); None doesn't clip. uint8 is rounded and
+            clipped.
         salt: Tells two uses on the same seeds apart.
 
     Returns:

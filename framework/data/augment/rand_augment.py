@@ -1,8 +1,8 @@
 """RandAugment: a few operations per image, drawn from fourteen, all of one strength.
 
-Cubuk et al., "RandAugment: Practical automated data augmentation with a reduced search space", 2020. In each layer the
-batch is sorted into groups by the operation drawn, each group goes through its operation, and the batch is put together
-again: an image costs what its own operations cost.
+Cubuk et al., "RandAugment: Practical automated data augmentation with a reduced search space", 2020. In each layer
+the batch is sorted into groups by the operation drawn, each group goes through its operation, and the batch is put
+together again: an image costs what its own operations cost.
 """
 
 import math
@@ -23,6 +23,7 @@ from framework.data.augment.images import (
     to_float,
 )
 from framework.data.augment.warp import Sampling, about_centre, warp
+from framework.data.random import without_autograph
 
 # Magnitude 10 is the end of each range: Cubuk et al., "AutoAugment", 2019, table 6.
 _MAX_MAGNITUDE = 10.0
@@ -34,6 +35,7 @@ _MAX_BITS_REMOVED = 4
 _GRAY = 128
 
 
+@without_autograph
 def rand_augment(
     images: tf.Tensor,
     seeds: tf.Tensor,
@@ -46,11 +48,12 @@ def rand_augment(
 ) -> tf.Tensor:
     """Applies `num_layers` operations to each image, each drawn from the paper's fourteen.
 
-    Identity, autocontrast, equalize, rotate, solarize, color, posterize, contrast, brightness, sharpness, shear in x
-    and y, translate in x and y; those that have a direction go either way with probability 1/2. What departs from the
-    authors' code: strength grows with the magnitude in every operation (there solarize and posterize are mildest at 10), the end
-    of translate is a share of the size instead of 150 pixels, shear is about the centre instead of the upper left
-    corner, and images of one channel are taken too, for which color does nothing.
+    Identity, autocontrast, equalize, rotate, solarize, color, posterize, contrast, brightness, sharpness,
+    shear in x and y, translate in x and y; those that have a direction go either way with probability 1/2.
+    What departs from the authors' code: strength grows with the magnitude in every operation (there solarize
+    and posterize are mildest at 10), the end of translate is a share of the size instead of 150 pixels, shear
+    is about the centre instead of the upper left corner, and images of one channel are taken too, for which
+    color does nothing.
 
     Args:
         images: uint8 or floating [batch, height, width, 1 or 3], at least 3 pixels high and wide. Floats are
@@ -102,7 +105,7 @@ def _check(images: tf.Tensor, num_layers: int, magnitude: float, value_range: Va
     check_value_range("rand_augment", value_range)
     if images.dtype != tf.uint8 and value_range is None:
         raise ValueError(
-            f"rand_augment got {images.dtype.name} images and no value_range; expected (low, high), such as (0.0, 1.0): "
+            f"rand_augment got {images.dtype.name} images and no value_range; expected (low, high), such as (0, 1): "
             "some operations invert values or count them."
         )
 
@@ -150,10 +153,10 @@ _PIXEL_OPERATIONS = (
 
 
 def _affine_operations(strength: float) -> np.ndarray:
-    """Returns, float32 [5, 2, 6], what rotate, shear x and y, translate x and y have in their transform.
+    """Returns, float64 [5, 2, 6], what rotate, shear x and y, translate x and y have in their transform.
 
-    The numbers are (a, b, d, e, share of the height, share of the width), first the part that is the same either way,
-    then the one that changes its sign.
+    The numbers are (a, b, d, e, share of the height, share of the width), first the part that is the same
+    either way, then the one that changes its sign.
     """
     angle = math.radians(_MAX_ROTATION * strength)
     shear, translation = _MAX_SHEAR * strength, _MAX_TRANSLATION * strength
@@ -166,13 +169,15 @@ def _affine_operations(strength: float) -> np.ndarray:
             [same, (0, 0, 0, 0, 0, translation)],
             [same, (0, 0, 0, 0, translation, 0)],
         ],
-        np.float32,
+        np.float64,
     )
 
 
 def _transform(images: tf.Tensor, signs: tf.Tensor, operations: tf.Tensor, sampling: Sampling) -> tf.Tensor:
     """Applies to each image the row of `_affine_operations` that it is given."""
     size = spatial_size(images)
-    *linear, down, right = tf.unstack(operations[:, 0] + signs[:, tf.newaxis] * operations[:, 1], axis=1)
-    shift = [share * tf.cast(length, tf.float32) for share, length in zip((down, right), size, strict=True)]
+    *linear, down, right = tf.unstack(
+        operations[:, 0] + tf.cast(signs, tf.float64)[:, tf.newaxis] * operations[:, 1], axis=1
+    )
+    shift = [share * tf.cast(length, tf.float64) for share, length in zip((down, right), size, strict=True)]
     return warp(images, about_centre(linear, shift, size), size, sampling)

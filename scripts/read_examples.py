@@ -1,0 +1,222 @@
+"""Examples from CSV, JSON lines, `.npz` and image files, as the arrays that a signature takes.
+
+Each reader yields `(place, {name: array})`, one example at a time: `place` says where it came from, for messages. What
+doesn't fit the signature is an error that names the place, the feature, what was got and what was expected.
+"""
+
+import base64
+import binascii
+import csv
+import io
+import json
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any
+
+import numpy as np
+import tensorflow as tf
+from command_line import UsageError, did_you_mean
+
+Specs = Mapping[str, tf.TensorSpec]
+Example = tuple[str, dict[str, np.ndarray]]
+
+FORMATS = {"csv": (".csv",), "jsonl": (".jsonl", ".ndjson", ".json"), "npz": (".npz",)}
+_BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
+
+
+def format_of(path: str) -> str | None:
+    """The format that a file's name tells."""
+    suffix = pathlib.Path(path).suffix.lower()
+    return next((name for name, suffixes in FORMATS.items() if suffix in suffixes), None)
+
+
+def read_csv(file: IO[bytes], name: str, specs: Specs) -> Iterator[Example]:
+    """One example a row under a header; columns that the signature doesn't take are passed over.
+
+    A cell holds a number, a truth value or text; JSON where a feature has a shape, such as `[0.5, 1.5]`.
+    """
+    csv.field_size_limit(2**31 - 1)  # an image as JSON is longer than the default of 128 KiB
+    rows = csv.reader(_lines(file, name))
+    header = next(rows, None)
+    if header is None:
+        raise UsageError(f"{name} is empty; expected a header with {', '.join(specs)}.")
+    _check_names(header, specs, f"{name}, header")
+    for row in rows:
+        if not row:
+            continue
+        place = f"{name}, line {rows.line_num}"
+        if len(row) != len(header):
+            raise UsageError(f"{place}: got {len(row)} cells, expected {len(header)} as in the header.")
+        cells = dict(zip(header, row, strict=True))
+        yield place, {
+            key: _to_array(_cell_value(cells[key], spec, place, key), spec, place, key) for key, spec in specs.items()
+        }
+
+
+def read_json_lines(file: IO[bytes], name: str, specs: Specs) -> Iterator[Example]:
+    """One `{feature: value}` a line; bytes are `{"b64": "..."}`, empty lines are passed over."""
+    for number, line in enumerate(_lines(file, name), start=1):
+        if not line.strip():
+            continue
+        place = f"{name}, line {number}"
+        try:
+            values = json.loads(line)
+        except ValueError as error:
+            raise UsageError(f"{place}: not JSON ({error}). Each line is one example, {{feature: value}}.") from error
+        if not isinstance(values, dict):
+            raise UsageError(f"{place}: got {_short(values)}, expected an object {{feature: value}}.")
+        _check_names(values, specs, place)
+        yield place, {key: _to_array(values[key], spec, place, key) for key, spec in specs.items()}
+
+
+def read_npz(file: IO[bytes], name: str, specs: Specs) -> Iterator[Example]:
+    """Arrays `[examples, ...]` by feature name."""
+    try:
+        with np.load(io.BytesIO(file.read()), allow_pickle=False) as loaded:
+            _check_names(loaded.files, specs, name)
+            arrays = {key: loaded[key] for key in specs}
+    except (ValueError, OSError, AttributeError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{name} isn't an .npz file of plain arrays: {error}") from error
+    lengths = {key: len(array) if array.ndim else None for key, array in arrays.items()}
+    if len(set(lengths.values())) > 1 or None in lengths.values():
+        raise UsageError(f"{name}: arrays need the examples on their first axis, the same number of them. Got {lengths}.")
+    for index in range(next(iter(lengths.values()))):
+        place = f"{name}, example {index}"
+        yield place, {key: _to_array(arrays[key][index], spec, place, key) for key, spec in specs.items()}
+
+
+def read_images(paths: Sequence[str], specs: Specs) -> Iterator[Example]:
+    """Image files for a signature whose one input is an image, or its bytes.
+
+    Raises:
+        UsageError: The signature takes something else, or a file is no image of the right size.
+    """
+    (key, spec) = next(iter(specs.items()))
+    takes_bytes = spec.dtype == tf.string and spec.shape.rank == 1
+    takes_pixels = spec.dtype == tf.uint8 and spec.shape.rank == 4 and spec.shape[-1] in (1, 3, 4)
+    if len(specs) > 1 or not (takes_bytes or takes_pixels):
+        raise UsageError(
+            f"Image files need a signature with one input, uint8 (height, width, 1, 3 or 4) or string (). This one takes "
+            f"{', '.join(f'{name}: {_expected(spec)}' for name, spec in specs.items())}. Use --input or --signature."
+        )
+    for path in paths:
+        encoded = pathlib.Path(path).read_bytes()
+        if takes_bytes:
+            yield path, {key: np.array(encoded, object)}
+            continue
+        try:
+            pixels = tf.io.decode_image(encoded, channels=spec.shape[-1], expand_animations=False).numpy()
+        except tf.errors.InvalidArgumentError as error:
+            raise UsageError(f"{path} is no PNG, JPEG, GIF or BMP image.") from error
+        yield path, {key: _to_array(pixels, spec, path, key)}
+
+
+def _lines(file: IO[bytes], name: str) -> Iterator[str]:
+    """The lines of a UTF-8 text, without the mark that some programs put at its beginning."""
+    for number, line in enumerate(file, start=1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{name}, line {number}: not UTF-8 text ({error}).") from error
+
+
+def _check_names(got: Sequence[str], specs: Specs, place: str) -> None:
+    for name in specs:
+        if name not in got:
+            raise UsageError(
+                f"{place}: feature {name!r} is missing.{did_you_mean(name, got)} Got {', '.join(got) or 'nothing'}; "
+                f"expected {', '.join(specs)}."
+            )
+
+
+def _cell_value(cell: str, spec: tf.TensorSpec, place: str, name: str) -> Any:
+    """What a CSV cell says; text that isn't a number stays text, which `_to_array` then refuses."""
+    if spec.shape.rank != 1:
+        try:
+            return json.loads(cell)
+        except ValueError:
+            raise _misfit(place, name, repr(cell), spec, " as JSON, such as [1, 2]") from None
+    if spec.dtype == tf.string:
+        return cell
+    if spec.dtype == tf.bool:
+        return _BOOLEANS.get(cell.strip().lower(), cell)
+    for convert in (int, float):
+        try:
+            return convert(cell)
+        except ValueError:
+            continue
+    return cell
+
+
+def _to_array(value: Any, spec: tf.TensorSpec, place: str, name: str) -> np.ndarray:
+    """One example's feature in the signature's dtype."""
+    if spec.dtype == tf.string:
+        array = _text_array(value)
+        fits = array is not None
+    else:
+        array = _number_array(value)
+        fits = array is not None and array.dtype.kind in ("b" if spec.dtype == tf.bool else "iuf")
+    if not fits:
+        raise _misfit(place, name, _short(value), spec)
+    if not tf.TensorShape(array.shape).is_compatible_with(spec.shape[1:]):
+        raise _misfit(place, name, f"shape {array.shape}", spec)
+    if spec.dtype == tf.string:
+        return array
+    with np.errstate(invalid="ignore", over="ignore"):
+        converted = array.astype(spec.dtype.as_numpy_dtype)
+    lost = converted != array if spec.dtype.is_integer else np.isinf(converted) & ~np.isinf(array)
+    if np.any(lost):
+        raise _misfit(place, name, str(array[lost].flat[0]), spec)
+    return converted
+
+
+def _number_array(value: Any) -> np.ndarray | None:
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        return None
+    return array if array.dtype.kind in "biuf" else None
+
+
+def _text_array(value: Any) -> np.ndarray | None:
+    """Nested lists of text, bytes or `{"b64": ...}` as an array of bytes."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    shape = []
+    items = [value]
+    while items and all(isinstance(item, list) for item in items):
+        if len({len(item) for item in items}) != 1:
+            return None
+        shape.append(len(items[0]))
+        items = [inner for item in items for inner in item]
+    encoded = [_as_bytes(item) for item in items]
+    if any(item is None for item in encoded):
+        return None
+    array = np.empty(len(encoded), object)
+    array[:] = encoded
+    return array.reshape(shape)
+
+
+def _as_bytes(item: Any) -> bytes | None:
+    if isinstance(item, dict) and set(item) == {"b64"}:
+        try:
+            return base64.b64decode(item["b64"], validate=True)
+        except (binascii.Error, TypeError, ValueError):
+            return None
+    return item.encode() if isinstance(item, str) else item if isinstance(item, bytes) else None
+
+
+def _misfit(place: str, name: str, got: str, spec: tf.TensorSpec, form: str = "") -> UsageError:
+    return UsageError(f"{place}: feature {name!r} got {got}, expected {_expected(spec)}{form}.")
+
+
+def _expected(spec: tf.TensorSpec) -> str:
+    shape = "of any shape" if spec.shape.rank is None else str(tuple(spec.shape[1:])) if spec.shape.rank > 1 else ""
+    return f"{spec.dtype.name} {shape}".strip()
+
+
+def _short(value: Any) -> str:
+    text = repr(value.tolist() if isinstance(value, np.ndarray) else value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
