@@ -19,7 +19,7 @@ from framework.registry import check_builder, did_you_mean
 from framework.tasks.task import Task
 
 # Activations that make probabilities: where the loss applies them again, training is quietly wrong.
-_PROBABILITIES = ("softmax", "sigmoid", "log_softmax")
+_PROBABILITIES = ("softmax", "sigmoid")
 
 
 def build_model(
@@ -42,7 +42,7 @@ def build_model(
         seed: Makes the initial weights reproducible; Python's and NumPy's own generators are left as they were.
 
     Returns:
-        A functional model of the inputs that the builder used, in the interface's order.
+        A functional model that takes every feature of the interface by name, also those that the builder doesn't use.
 
     Raises:
         LookupError: The builder asks for a feature that the pipeline doesn't make.
@@ -147,13 +147,15 @@ def _outputs_of(model: keras.Model, inputs: Mapping[str, keras.KerasTensor]) -> 
     own = getattr(model, "inputs", None)
     if own and all(any(tensor is given for given in inputs.values()) for tensor in own):
         outputs = model.output
-    elif own and len(own) == 1:
-        (name,) = inputs if len(inputs) == 1 else (own[0].name,)
-        outputs = model(inputs[name])
     elif own:
-        outputs = model({tensor.name: inputs[tensor.name] for tensor in own})
+        # As the model was built: on a dict, a list or one tensor, which may have another name where there is no choice.
+        only = next(iter(inputs.values())) if len(own) == len(inputs) == 1 else None
+        structure = getattr(model, "input", own[0])  # which a Sequential that was never called hasn't
+        outputs = model(
+            keras.tree.map_structure(lambda tensor: inputs[tensor.name] if only is None else only, structure)
+        )
     else:
-        outputs = model(dict(inputs))
+        outputs = model(next(iter(inputs.values())) if len(inputs) == 1 else dict(inputs))
     return outputs[0] if isinstance(outputs, (list, tuple)) and len(outputs) == 1 else outputs
 
 
@@ -171,12 +173,13 @@ def _check_activation(model: keras.Model, returned: Any, task: Task) -> None:
     else:
         pairs = [(heads[head], outputs[head]) for head in heads]
     for head_task, output in pairs:
-        layer = next((layer for layer in model.layers if getattr(layer, "output", None) is output), None)
-        activation = getattr(layer, "activation", None)
-        name = getattr(activation, "__name__", None) or type(layer).__name__.lower()
-        if head_task.from_logits and name in _PROBABILITIES:
+        # Operations, not only layers: keras.ops.softmax is one too.
+        last = next((operation for operation in model.operations if operation.output is output), None)
+        activation = getattr(last, "activation", None)
+        name = getattr(activation, "__name__", None) or type(last).__name__.lower()
+        if last is not None and head_task.from_logits and name in _PROBABILITIES:
             raise ValueError(
-                f"The builder's last layer {layer.name!r} applies {name}, {type(head_task).__name__} expects logits. "
+                f"The builder's last layer {last.name!r} applies {name}, {type(head_task).__name__} expects logits. "
                 "Remove the activation, or give the pipeline's task from_logits=False."
             )
 

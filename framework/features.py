@@ -7,7 +7,9 @@ argument), a `tf.io` parsing spec (a `tf.Example` in a record or a request) and 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import keyword
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -41,7 +43,7 @@ class Feature:
     dtype: str = "float32"
 
     def __post_init__(self):
-        if isinstance(self.shape, int) or not all(
+        if not isinstance(self.shape, Iterable) or not all(
             axis is None or isinstance(axis, (int, np.integer)) for axis in self.shape
         ):
             raise TypeError(
@@ -93,6 +95,42 @@ class Feature:
                 "Fix the other axes, or give the pipeline a signature of its own."
             )
         return tf.io.FixedLenSequenceFeature(self.shape[1:], self.storage_dtype, allow_missing=True)
+
+
+def check_names(names: Iterable[str], where: str) -> None:
+    """Checks that names can be those of a `keras.Input`, a graph's node and a signature's argument alike.
+
+    TensorFlow would replace other characters in signatures by underscores, and ignores case there.
+
+    Args:
+        names: Of features, inputs or outputs.
+        where: Whose they are, for messages.
+
+    Raises:
+        ValueError: One isn't an ASCII identifier that begins with a letter, is a word that Python keeps for itself, or
+            differs from another one in case alone; the message says how to rename it.
+    """
+    names = list(names)
+    renamed = {name: _renamed(name) for name in names if _renamed(name) != name}
+    if renamed:
+        raise ValueError(
+            f"{where} has names that a signature can't have: {', '.join(map(repr, renamed))}. Expected letters, digits "
+            "and underscores, a letter first, and no Python keyword. Rename them, the columns of a DataFrame by "
+            f"data.rename(columns={renamed})."
+        )
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            raise ValueError(f"{where} has the names {other!r} and {name!r}; a signature can't tell them apart.")
+
+
+def _renamed(name: str) -> str:
+    """A name like this one that `check_names` takes."""
+    if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
+        name = re.sub("[^A-Za-z0-9]+", "_", name).strip("_")
+        name = name if name[:1].isalpha() else f"x_{name}"
+    return f"{name}_" if keyword.iskeyword(name) or name == "self" else name
 
 
 def parse_examples(serialized: tf.Tensor, features: Mapping[str, Feature]) -> dict[str, tf.Tensor]:
@@ -150,20 +188,27 @@ def as_batch(values: Any, features: Mapping[str, Feature]) -> dict[str, np.ndarr
 
 
 def _as_dtype(value: Any, feature: Feature, name: str) -> np.ndarray:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value, object if feature.dtype == "string" else None)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"Feature '{name}' isn't an array: {error}") from error
     if array.ndim != len(feature.shape) + 1 or not tf.TensorShape(array.shape[1:]).is_compatible_with(feature.shape):
-        raise ValueError(f"Feature '{name}' has shape {array.shape}, expected (batch, *{feature.shape}).")
+        expected = ", ".join(["examples", *map(str, feature.shape)])
+        raise ValueError(f"Feature '{name}' has shape {array.shape}, expected ({expected}).")
     if feature.dtype == "string":
-        return array.astype(object)
+        other = [item for item in array.flat if not isinstance(item, (str, bytes))]
+        if other:
+            raise ValueError(f"Feature '{name}' has the value {other[0]!r}, expected text throughout.")
+        return array
+    dtype = tf.as_dtype(feature.dtype)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"Feature '{name}' has dtype {array.dtype}, expected {feature.dtype}.")
-    dtype = tf.as_dtype(feature.dtype)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         converted = array.astype(dtype.as_numpy_dtype)
-    if dtype.is_integer and not np.array_equal(converted, array):
-        raise ValueError(
-            f"Feature '{name}' has values that {feature.dtype} can't hold, such as fractions or {array.max()}."
-        )
+    # Floats may be rounded, not overflow; everything else must be kept as it is.
+    lost = np.isinf(converted) != np.isinf(array) if dtype.is_floating else converted != array
+    if lost.any():
+        raise ValueError(f"Feature '{name}' has the value {array[lost][0]}, which {feature.dtype} can't hold.")
     return converted
 
 

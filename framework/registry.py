@@ -10,8 +10,9 @@ import difflib
 import fnmatch
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, NoReturn, TypeVar, overload
 
 from framework.plugins import load_plugins
 
@@ -29,15 +30,16 @@ class Registry(Generic[T]):
         self.kind = kind
         self._check = check
         self._entries: dict[str, T] = {}
+        self._executions: dict[str, Any] = {}  # of the module, when the entry was made
 
     @overload
-    def register(self, target: T) -> T: ...
+    def register(self, target: T, *, name: str | None = None) -> T: ...
     @overload
     def register(self, target: None = None, *, name: str | None = None) -> Callable[[T], T]: ...
     def register(self, target=None, *, name=None):
         """Registers `target` under `name` and returns it unchanged; also a decorator with or without arguments.
 
-        Defining the same function again (a notebook cell run twice, a module reloaded) replaces it.
+        Defining the same function again (a notebook cell run twice, a module edited and reloaded) replaces it.
 
         Raises:
             TypeError: The target hasn't the form that this kind needs.
@@ -46,19 +48,28 @@ class Registry(Generic[T]):
         if isinstance(target, str):
             raise TypeError(f"Write @register_{self.kind}(name={target!r}): the name is a keyword argument.")
         if target is None:
-            return lambda decorated: self._add(decorated, name or decorated.__name__)
-        return self._add(target, name or target.__name__)
+            return lambda decorated: self._add(decorated, name)
+        return self._add(target, name)
 
-    def _add(self, target: T, name: str) -> T:
+    def _add(self, target: T, name: str | None) -> T:
         self._check(target)
-        taken = self._entries.get(name)
-        if taken is not None and _place(taken) != _place(target) and not _is_redefinition(taken, target):
-            raise ValueError(
-                f"The {self.kind} name {name!r} is taken twice: by {_place(taken)} and by {_place(target)}. "
-                f"Give one of them another name with @register_{self.kind}(name=...)."
-            )
+        name = name or getattr(target, "__name__", None)
+        if name is None:
+            raise TypeError(f"{target!r} has no name of its own: register_{self.kind}(..., name='...').")
+        taken, execution = self._entries.get(name), _execution(target)
+        if taken is not None and _place(taken) != _place(target):
+            again = execution is not self._executions[name] or not os.path.exists(_place(taken).rpartition(":")[0])
+            if not (again and _identity(taken) == _identity(target)):
+                self._refuse(name, taken, target)
         self._entries[name] = target
+        self._executions[name] = execution
         return target
+
+    def _refuse(self, name: str, taken: T, target: T) -> NoReturn:
+        raise ValueError(
+            f"The {self.kind} name {name!r} is taken twice: by {_place(taken)} and by {_place(target)}. "
+            f"Give one of them another name with @register_{self.kind}(name=...)."
+        )
 
     def get(self, name: str) -> T:
         """The object registered as `name`; a miss loads the installed plugins and looks again.
@@ -103,10 +114,13 @@ def _place(target: Any) -> str:
         return f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', repr(target))}"
 
 
-def _is_redefinition(old: Any, new: Any) -> bool:
-    """Whether an interactive definition is run again: no file holds it, so its place says nothing."""
-    same = (old.__module__, old.__qualname__) == (new.__module__, new.__qualname__)
-    return same and not os.path.exists(_place(old).rpartition(":")[0])
+def _execution(target: Any) -> Any:
+    """Stands for one execution of the target's module: `importlib.reload` gives it a new spec."""
+    return getattr(sys.modules.get(target.__module__), "__spec__", None)
+
+
+def _identity(target: Any) -> tuple[str, str]:
+    return target.__module__, getattr(target, "__qualname__", "")
 
 
 def _check_builder(target: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import keras
 
@@ -26,25 +26,26 @@ def variable_names(model: keras.Model) -> list[str]:
 
 
 def _layer_names(model: keras.Model) -> dict[str, str]:
-    """`{name that Keras made up: name by order within the model}`."""
+    """`{name that Keras made up: name by order within its model}`, of nested models' layers too."""
+    renamed = canonical_names([(layer.name, snake_case(type(layer).__name__)) for layer in model.layers])
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            renamed |= _layer_names(layer)
+    return renamed
+
+
+def canonical_names(layers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """`{name: name by order}` of those layers of a model, given as (name, kind), whose names Keras made up."""
     counts: collections.Counter = collections.Counter()
     renamed = {}
-    for layer in _layers(model):
-        kind = _snake_case(type(layer).__name__)
-        if re.fullmatch(rf"{re.escape(kind)}(_\d+)?", layer.name):
-            renamed[layer.name] = f"{kind}_{counts[kind]}" if counts[kind] else kind
+    for name, kind in layers:
+        if re.fullmatch(rf"{re.escape(kind)}(_\d+)?", name):
+            renamed[name] = f"{kind}_{counts[kind]}" if counts[kind] else kind
             counts[kind] += 1
     return renamed
 
 
-def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    for layer in model.layers:
-        yield layer
-        if isinstance(layer, keras.Model):
-            yield from _layers(layer)
-
-
-def _snake_case(name: str) -> str:
+def snake_case(name: str) -> str:
     """As Keras names layers after their classes."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -11,6 +11,7 @@ import contextlib
 import difflib
 import importlib
 import itertools
+import logging
 import os
 import pathlib
 import sys
@@ -23,6 +24,7 @@ from typing import Any, Literal
 import typeguard
 from absl import app
 from absl import flags as absl_flags
+from absl import logging as absl_logging
 
 # Before a script imports TensorFlow: its start-up notes aren't for the reader of a script's output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -65,6 +67,10 @@ class Flags:
 
     def choice(self, name: str, choices: Sequence[str], default: str | None, help: str) -> None:
         absl_flags.DEFINE_enum(name, default, choices, help, flag_values=self.values)
+
+    def imports(self) -> None:
+        """`--import`, for `import_own`."""
+        self.texts("import", "A module of yours to import first: its decorators register. As often as needed.")
 
     def switch(self, name: str, default: bool, help: str) -> None:
         absl_flags.DEFINE_boolean(name, default, help, flag_values=self.values)
@@ -157,6 +163,11 @@ def assignments(flag: str, items: Iterable[str]) -> dict[str, Any]:
     return found
 
 
+def import_own(values: absl_flags.FlagValues) -> None:
+    """Imports what `--import` names."""
+    import_modules(getattr(values, "import"))
+
+
 def import_modules(names: Iterable[str]) -> None:
     """Imports a person's own modules, which register their models and pipelines; the current directory comes first.
 
@@ -239,6 +250,7 @@ def run(main: Main, define_flags: Callable[[Flags], None], *, arguments: str | N
     doc = (sys.modules["__main__"].__doc__ or "").strip()
     for name, short_name in (("help", "?"), ("helpshort", "h")):
         flags.values[name] = _Help(name, short_name, f"{doc}\n\n{usage}\n{flags.describe()}")
+    _quiet_tensorflow()
     app.run(
         lambda remaining: call(main, flags.values, remaining),
         flags_parser=lambda argv: parse(flags.values, argv, arguments=arguments),
@@ -249,6 +261,15 @@ def define_common_flags(flags: Flags) -> None:
     """What every script has."""
     with flags.heading("When something is wrong"):
         flags.switch("debug", False, "Show the traceback of every error.")
+
+
+def _quiet_tensorflow() -> None:
+    """Leaves of the log what the framework says, and TensorFlow's warnings."""
+    logging.getLogger("tensorflow").setLevel(logging.WARNING)
+    handler = absl_logging.get_absl_handler()
+    handler.addFilter(
+        lambda record: record.levelno > logging.INFO or f"{os.sep}tensorflow{os.sep}" not in record.pathname
+    )
 
 
 class _Help(absl_flags.BooleanFlag):

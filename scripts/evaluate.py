@@ -1,7 +1,9 @@
 """Evaluates a finished run's best weights on a split; every example counts once.
 
-python scripts/evaluate.py --run_dir=runs/digits
-python scripts/evaluate.py --run_dir=runs/digits --phase=validation --json
+    python scripts/evaluate.py --run_dir=runs/digits
+    python scripts/evaluate.py --run_dir=runs/digits --phase=validation --json
+
+Model and pipeline are found by what the run's config.json says; modules of your own that register them, by --import.
 """
 
 import json
@@ -19,14 +21,14 @@ def define_flags(flags: command_line.Flags) -> None:
         flags.text("run_dir", None, "A finished run.")
         flags.choice("phase", PHASES, "test", "The split: train (not augmented), validation or test.")
         flags.value("batch_size", int | None, None, "Examples of a step; changes speed and memory, not the result.")
-        flags.texts("import", "A module of yours to import first: its decorators register. As often as needed.")
+        flags.imports()
     with flags.heading("Output"):
         flags.switch("json", False, "Print one JSON object, {metric: value}.")
 
 
 def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
     command_line.require(values, "run_dir")
-    command_line.import_modules(values["import"].value)
+    command_line.import_own(values)
     run = framework.Run.load(values.run_dir)
     metrics = run.evaluate(values.phase, batch_size=values.batch_size)
     if values.json:

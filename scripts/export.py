@@ -1,11 +1,14 @@
 """Publishes the best weights of a finished run once more, with the signatures that its pipeline has now.
 
-    python scripts/export.py --run_dir=runs/digits                      # another version beside the others
+    python scripts/export.py --run_dir=runs/digits
     python scripts/export.py --run_dir=runs/digits --to=/srv/models/digits
+
+The first adds a version to the run's own; the best of them stays what it was.
 """
 
 import contextlib
 import pathlib
+from collections.abc import Mapping
 
 import command_line
 from absl import flags as absl_flags
@@ -18,13 +21,13 @@ from framework.training.run_directory import RunDirectory
 def define_flags(flags: command_line.Flags) -> None:
     with flags.heading("What is exported, and where to"):
         flags.text("run_dir", None, "A finished run.")
-        flags.text("to", None, "A directory of versions, <to>/1, <to>/2, ...; by default the run's own, <run_dir>/export.")
-        flags.texts("import", "A module of yours to import first: its decorators register. As often as needed.")
+        flags.text("to", None, "A directory of versions, <to>/1, <to>/2, ...; by default <run_dir>/export.")
+        flags.imports()
 
 
 def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
     command_line.require(values, "run_dir")
-    command_line.import_modules(values["import"].value)
+    command_line.import_own(values)
     run = framework.Run.load(values.run_dir)
     directory = RunDirectory(values.run_dir)
     base = pathlib.Path(values.to).expanduser() if values.to else directory.export
@@ -39,7 +42,7 @@ def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
         print(command_line.table([*_rows("in", inputs), *_rows("out", signatures.outputs[name])]))
 
 
-def _rows(direction: str, features: dict[str, framework.Feature]) -> list[tuple[str, str, str, str]]:
+def _rows(direction: str, features: Mapping[str, framework.Feature]) -> list[tuple[str, str, str, str]]:
     return [(direction, name, feature.dtype, str(feature.shape)) for name, feature in features.items()]
 
 

@@ -1,6 +1,6 @@
 """The flags of `framework.fit`, and its arguments made of them.
 
-Flags, types and defaults come from `fit`'s signature and the fields of its dataclasses, so a new field is a new flag.
+Names, types and defaults come from `fit`'s signature and the fields of its dataclasses: a new field is a new flag.
 """
 
 import dataclasses
@@ -8,6 +8,7 @@ import inspect
 import itertools
 import re
 import typing
+from collections.abc import Iterator
 from typing import Any
 
 from absl import flags as absl_flags
@@ -15,10 +16,19 @@ from command_line import Flags, UsageError, assignments, import_object
 
 import framework
 
-# Where the field's name alone would say too little, or be taken.
-_NAMES = {"Schedule.kind": "schedule", "Schedule.final": "schedule_final"}
-_PREFIXES = {"Checkpoints": "checkpoint_", "Exports": "export_"}
-# A field that isn't here is explained by the first sentence of its docstring.
+# Under what the flags of a dataclass stand; one that isn't here stands under its docstring's first line.
+_HEADINGS = {
+    "optimization": "How weights are updated",
+    "stopping": "When to stop before the last epoch",
+    "checkpoints": "What is kept to go on with",
+    "exports": "What is kept for serving",
+    "divergence": "When the loss becomes NaN or infinite",
+    "warm_start": "Where the initial weights come from",
+}
+# Where a field's name alone would say too little, or be taken; for other dataclasses their name stands before it.
+_PREFIXES = {"Optimization": "", "Schedule": "", "Stopping": "", "Checkpoints": "checkpoint_", "Exports": "export_"}
+_NAMES = {"Schedule.kind": "schedule", "Schedule.final": "schedule_final", "WarmStart.source": "warm_start"}
+# A flag that isn't here is explained by the first sentence of its field's docstring.
 _HELP = {
     "epochs": "Largest number of passes over the training split.",
     "batch_size": "Examples of a step.",
@@ -40,6 +50,8 @@ _HELP = {
     "patience": "Epochs without improvement of the objective after which training stops.",
     "checkpoint_keep": "How many of the newest checkpoints stay.",
     "export_keep": "How many of the newest exports stay beside the best: 0, 1, ..., or None for all.",
+    "warm_start_mapping": "A dict of name prefixes, here to there, such as \"{'encoder/': 'backbone/'}\".",
+    "warm_start_reinitialize": "Patterns of names that keep their initial values, such as \"['logits/*']\".",
 }
 
 
@@ -54,17 +66,14 @@ def define(flags: Flags) -> None:
     with flags.heading("How long"):
         for name in ("epochs", "batch_size", "seed"):
             _define_parameter(flags, name)
-    with flags.heading("What is best, and when to stop"):
+    with flags.heading("What is best"):
         flags.text("objective", None, "The logged value that decides which epoch is best; by default the task's.")
         flags.value("mode", typing.Literal["min", "max"] | None, None, "Whether less or more of --objective is better.")
-        flags.switch("stopping", True, "Always train to the last epoch.")
-        define_fields(flags, framework.Stopping)
-    with flags.heading("How weights are updated"):
-        define_fields(flags, framework.Optimization)
-        define_fields(flags, framework.Schedule)
-    with flags.heading("What is kept"):
-        define_fields(flags, framework.Checkpoints)
-        define_fields(flags, framework.Exports)
+    for parameter, configuration in configurations().items():
+        with flags.heading(_HEADINGS.get(parameter) or (inspect.getdoc(configuration) or "").partition("\n")[0]):
+            if parameter == "stopping":
+                flags.switch("stopping", True, "Always train to the last epoch.")
+            define_fields(flags, configuration)
     with flags.heading("Keras' own"):
         flags.text("loss", None, "A Keras loss by name, on the model's outputs (logits!), instead of the task's.")
         flags.texts("metric", "A Keras metric by name, instead of the task's. As often as needed.")
@@ -81,21 +90,15 @@ def arguments(values: absl_flags.FlagValues) -> dict[str, Any]:
     """
     if values.mode and not values.objective:
         raise UsageError("--mode says which direction of --objective is better: give both.")
-    objective = framework.Objective(values.objective, values.mode) if values.mode else values.objective
+    made = {parameter: from_flags(configuration, values) for parameter, configuration in configurations().items()}
+    if not values.stopping:
+        made["stopping"] = None
     return {
-        "model": values.model,
-        "pipeline": values.pipeline,
-        "run_dir": values.run_dir,
-        "epochs": values.epochs,
-        "batch_size": values.batch_size,
-        "seed": values.seed,
+        **{name: values[name].value for name in ("model", "pipeline", "run_dir", "epochs", "batch_size", "seed")},
         "hparams": assignments("hparam", values.hparam),
         "pipeline_options": assignments("option", values.option),
-        "objective": objective,
-        "optimization": from_flags(framework.Optimization, values, schedule=from_flags(framework.Schedule, values)),
-        "stopping": from_flags(framework.Stopping, values) if values.stopping else None,
-        "checkpoints": from_flags(framework.Checkpoints, values),
-        "exports": from_flags(framework.Exports, values),
+        "objective": framework.Objective(values.objective, values.mode) if values.mode else values.objective,
+        **made,
         "loss": values.loss,
         "metrics": values.metric or None,
         "callbacks": [import_object("callback", place)() for place in values.callback],
@@ -103,35 +106,79 @@ def arguments(values: absl_flags.FlagValues) -> dict[str, Any]:
     }
 
 
+def configurations() -> dict[str, type]:
+    """The parameters of `fit` that are dataclasses of settings."""
+    found = {}
+    for name, parameter in inspect.signature(framework.fit, eval_str=True).parameters.items():
+        for kind in (parameter.annotation, *typing.get_args(parameter.annotation)):
+            if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind is not framework.Objective:
+                found[name] = kind
+    return found
+
+
 def define_fields(flags: Flags, configuration: type) -> None:
-    """A flag for each field of a dataclass, but for fields that are dataclasses themselves."""
-    hints = typing.get_type_hints(configuration)
-    for field in dataclasses.fields(configuration):
-        if dataclasses.is_dataclass(hints[field.name]):
-            continue
+    """A flag for each field of a dataclass, and of the dataclasses in it."""
+    for field, kind in _fields(configuration):
         name = flag_name(configuration, field.name)
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            define_fields(flags, kind)
+            continue
         help = _HELP.get(name) or _documented(configuration, field.name)
-        if hints[field.name] is bool:
-            flags.switch(name, field.default, help)
+        if kind is bool:
+            flags.switch(name, bool(field.default), help)
         else:
-            flags.value(name, hints[field.name], field.default, help)
+            flags.value(name, kind | None if _is_required(field) else kind, _default(field), help)
 
 
-def from_flags(configuration: type, values: absl_flags.FlagValues, **given: Any) -> Any:
-    """The dataclass of which `define_fields` made flags; `given` are fields that have none."""
-    names = [field.name for field in dataclasses.fields(configuration) if field.name not in given]
-    return configuration(**{name: values[flag_name(configuration, name)].value for name in names}, **given)
+def from_flags(configuration: type, values: absl_flags.FlagValues) -> Any:
+    """The dataclass of which `define_fields` made flags; `None` where a flag without a default wasn't given.
+
+    Raises:
+        UsageError: It wasn't given, but others that are nothing without it.
+    """
+    arguments, needed, given = {}, [], []
+    for field, kind in _fields(configuration):
+        name = flag_name(configuration, field.name)
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            arguments[field.name] = from_flags(kind, values)
+            continue
+        arguments[field.name] = values[name].value
+        if _is_required(field) and values[name].value is None:
+            needed.append(name)
+        elif values[name].present:
+            given.append(name)
+    if needed and given:
+        raise UsageError(f"--{given[0]} says nothing without --{needed[0]}: give both.")
+    return None if needed else configuration(**arguments)
 
 
 def flag_name(configuration: type, field: str) -> str:
     """What the flag of a field is called."""
     kind = configuration.__name__
-    return _NAMES.get(f"{kind}.{field}", f"{_PREFIXES.get(kind, '')}{field}")
+    words = re.sub(r"(?<!^)(?=[A-Z])", "_", kind).lower()
+    return _NAMES.get(f"{kind}.{field}", f"{_PREFIXES.get(kind, f'{words}_')}{field}")
 
 
 def _define_parameter(flags: Flags, name: str) -> None:
     parameter = inspect.signature(framework.fit, eval_str=True).parameters[name]
     flags.value(name, parameter.annotation, parameter.default, _HELP[name])
+
+
+def _fields(configuration: type) -> Iterator[tuple[dataclasses.Field, Any]]:
+    """Fields with their types."""
+    hints = typing.get_type_hints(configuration)
+    for field in dataclasses.fields(configuration):
+        yield field, hints[field.name]
+
+
+def _is_required(field: dataclasses.Field) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _default(field: dataclasses.Field) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return field.default_factory() if field.default_factory is not dataclasses.MISSING else None
 
 
 def _documented(configuration: type, field: str) -> str:
@@ -140,4 +187,4 @@ def _documented(configuration: type, field: str) -> str:
     start = next((place for place, line in enumerate(lines) if line.startswith(f"    {field}: ")), len(lines))
     continued = itertools.takewhile(lambda line: line.startswith(" " * 8), lines[start + 1 :])
     _, _, text = " ".join(line.strip() for line in (*lines[start : start + 1], *continued)).partition(": ")
-    return re.split(r"(?<=[.;]) ", text)[0].rstrip(";").replace("`", "")
+    return re.split(r"(?<=\.) ", text)[0].replace("`", "")

@@ -1,8 +1,10 @@
 """Shows what a pipeline makes of its data: phases, batches, labels, statistics, interface and signatures.
 
-python scripts/inspect_pipeline.py --pipeline=digits
-python scripts/inspect_pipeline.py --pipeline=digits --option rotation=30 --sheet=digits.png
-python scripts/inspect_pipeline.py --import my_package.my_data --pipeline=mine --benchmark
+    python scripts/inspect_pipeline.py --pipeline=digits
+    python scripts/inspect_pipeline.py --pipeline=digits --option rotation=30 --sheet=digits.png
+    python scripts/inspect_pipeline.py --import my_package.my_data --pipeline=mine --benchmark
+
+What `fit` would refuse before step 0 is refused here, too.
 """
 
 import itertools
@@ -38,7 +40,7 @@ def define_flags(flags: command_line.Flags) -> None:
     with flags.heading("What is inspected"):
         flags.text("pipeline", None, "A registered pipeline; scripts/train.py --list shows them.")
         flags.texts("option", "An option of the pipeline, name=value. As often as needed.")
-        flags.texts("import", "A module of yours to import first: its decorators register. As often as needed.")
+        flags.imports()
         flags.value("batch_size", int, 64, "Examples of a batch.")
         flags.value("seed", int, 0, "Of order and augmentation.")
     with flags.heading("What else to do"):
@@ -49,7 +51,7 @@ def define_flags(flags: command_line.Flags) -> None:
 
 def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
     command_line.require(values, "pipeline", hint="scripts/train.py --list shows what there is.")
-    command_line.import_modules(values["import"].value)
+    command_line.import_own(values)
     raw = resolve_pipeline(values.pipeline, command_line.assignments("option", values.option))
     check_pipeline(raw)
     check_batch_size(values.batch_size, raw.require_source(TRAIN).num_examples)
@@ -134,7 +136,7 @@ def label_rows(pipeline: framework.Pipeline, phases: Sequence[str]) -> Iterator[
         labels = {phase: np.asarray(read[phase][head] if head else read[phase]) for phase in phases}
         yield (head, *phases)
         if isinstance(head_task, tasks.MultiLabelClassification):
-            names = head_task.label_names or range(head_task.num_labels)
+            names = head_task.label_names or range(head_task.units)
             yield from _counted(names, [array.sum(axis=0) for array in labels.values()])
         elif isinstance(head_task, tasks.Classification | tasks.BinaryClassification):
             names = head_task.class_names or range(max(head_task.units, 2))

@@ -57,7 +57,8 @@ def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
     function = find_signature(loaded, values.signature)
     names = choose_outputs(function, values.outputs)
     with contextlib.ExitStack() as stack:
-        examples = read(arguments, values, function.structured_input_signature[1], stack)
+        specs = dict(sorted(function.structured_input_signature[1].items()))
+        examples = read(arguments, values, specs, stack)
         answers = ask(function, batches(examples, values.batch_size), names)
         kind = values.output_format or ("csv" if values.output.lower().endswith(".csv") else "jsonl")
         write = write_predictions.write_csv if kind == "csv" else write_predictions.write_json_lines
@@ -73,7 +74,7 @@ def find_export(path: pathlib.Path) -> pathlib.Path:
     for base in (path, path / "export"):
         if (base / "saved_model.pb").is_file():
             return base
-        versions = [child for child in base.glob("*") if child.name.isdecimal() and (child / "saved_model.pb").is_file()]
+        versions = [file.parent for file in base.glob("*/saved_model.pb") if file.parent.name.isdecimal()]
         if versions:
             best = _best_version(base)
             return next((v for v in versions if v.name == best), max(versions, key=lambda v: int(v.name)))
@@ -111,7 +112,7 @@ def choose_outputs(function: Any, wanted: str | None) -> list[str]:
     Raises:
         UsageError: The signature has no such output.
     """
-    known = list(function.structured_outputs)
+    known = sorted(function.structured_outputs)  # a SavedModel keeps no order
     names = [name.strip() for name in wanted.split(",")] if wanted else known
     for name in names:
         if name not in known:
@@ -138,9 +139,7 @@ def read(
     return _READERS[kind](sys.stdin.buffer, "standard input", specs)
 
 
-def batches(
-    examples: Iterable[read_examples.Example], batch_size: int
-) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+def batches(examples: Iterable[read_examples.Example], batch_size: int) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """Up to `batch_size` examples at a time, fewer where their shapes change: `(place, {name: [batch, ...]})`."""
 
     def shapes(example: read_examples.Example) -> list[tuple[int, ...]]:
@@ -171,7 +170,7 @@ def ask(
         size = len(next(iter(batch.values())))
         for name, array in answers.items():
             if array.shape[:1] != (size,):
-                raise UsageError(f"The output {name!r} has shape {array.shape} for {size} examples: not one row for each.")
+                raise UsageError(f"The output {name!r} has shape {array.shape} for {size} examples: one row each?")
         yield write_predictions.rows(answers)
 
 

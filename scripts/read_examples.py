@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -21,6 +21,8 @@ Specs = Mapping[str, tf.TensorSpec]
 Example = tuple[str, dict[str, np.ndarray]]
 
 FORMATS = {"csv": (".csv",), "jsonl": (".jsonl", ".ndjson", ".json"), "npz": (".npz",)}
+# Of NumPy arrays that make a dtype; numbers make the other dtypes.
+_KINDS = {tf.string: "O", tf.bool: "b"}
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -48,9 +50,13 @@ def read_csv(file: IO[bytes], name: str, specs: Specs) -> Iterator[Example]:
         if len(row) != len(header):
             raise UsageError(f"{place}: got {len(row)} cells, expected {len(header)} as in the header.")
         cells = dict(zip(header, row, strict=True))
-        yield place, {
-            key: _to_array(_cell_value(cells[key], spec, place, key), spec, place, key) for key, spec in specs.items()
-        }
+        yield (
+            place,
+            {
+                key: _to_array(_cell_value(cells[key], spec, place, key), spec, place, key)
+                for key, spec in specs.items()
+            },
+        )
 
 
 def read_json_lines(file: IO[bytes], name: str, specs: Specs) -> Iterator[Example]:
@@ -79,10 +85,11 @@ def read_npz(file: IO[bytes], name: str, specs: Specs) -> Iterator[Example]:
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"{name} isn't an .npz file of plain arrays: {error}") from error
-    lengths = {key: len(array) if array.ndim else None for key, array in arrays.items()}
-    if len(set(lengths.values())) > 1 or None in lengths.values():
-        raise UsageError(f"{name}: arrays need the examples on their first axis, the same number of them. Got {lengths}.")
-    for index in range(next(iter(lengths.values()))):
+    shapes = {key: array.shape for key, array in arrays.items()}
+    lengths = {shape[:1] for shape in shapes.values()}
+    if len(lengths) > 1 or () in lengths:
+        raise UsageError(f"{name}: arrays need the same number of examples on their first axis. Got shapes {shapes}.")
+    for index in range(len(next(iter(arrays.values())))):
         place = f"{name}, example {index}"
         yield place, {key: _to_array(arrays[key][index], spec, place, key) for key, spec in specs.items()}
 
@@ -98,8 +105,8 @@ def read_images(paths: Sequence[str], specs: Specs) -> Iterator[Example]:
     takes_pixels = spec.dtype == tf.uint8 and spec.shape.rank == 4 and spec.shape[-1] in (1, 3, 4)
     if len(specs) > 1 or not (takes_bytes or takes_pixels):
         raise UsageError(
-            f"Image files need a signature with one input, uint8 (height, width, 1, 3 or 4) or string (). This one takes "
-            f"{', '.join(f'{name}: {_expected(spec)}' for name, spec in specs.items())}. Use --input or --signature."
+            f"Image files need a signature with one input, uint8 (height, width, 1, 3 or 4) or string (). This one "
+            f"takes {', '.join(f'{n}: {_expected(s)}' for n, s in specs.items())}. Use --input, or another --signature."
         )
     for path in paths:
         encoded = pathlib.Path(path).read_bytes()
@@ -122,7 +129,7 @@ def _lines(file: IO[bytes], name: str) -> Iterator[str]:
             raise UsageError(f"{name}, line {number}: not UTF-8 text ({error}).") from error
 
 
-def _check_names(got: Sequence[str], specs: Specs, place: str) -> None:
+def _check_names(got: Iterable[str], specs: Specs, place: str) -> None:
     for name in specs:
         if name not in got:
             raise UsageError(
@@ -152,13 +159,8 @@ def _cell_value(cell: str, spec: tf.TensorSpec, place: str, name: str) -> Any:
 
 def _to_array(value: Any, spec: tf.TensorSpec, place: str, name: str) -> np.ndarray:
     """One example's feature in the signature's dtype."""
-    if spec.dtype == tf.string:
-        array = _text_array(value)
-        fits = array is not None
-    else:
-        array = _number_array(value)
-        fits = array is not None and array.dtype.kind in ("b" if spec.dtype == tf.bool else "iuf")
-    if not fits:
+    array = _text_array(value) if spec.dtype == tf.string else _number_array(value)
+    if array is None or array.dtype.kind not in _KINDS.get(spec.dtype, "iuf"):
         raise _misfit(place, name, _short(value), spec)
     if not tf.TensorShape(array.shape).is_compatible_with(spec.shape[1:]):
         raise _misfit(place, name, f"shape {array.shape}", spec)

@@ -24,12 +24,12 @@ from framework.training.run_directory import RunDirectory
 def define_flags(flags: command_line.Flags) -> None:
     fit_flags.define(flags)
     with flags.heading("What there is"):
-        flags.texts("import", "A module of yours to import first: its decorators register. As often as needed.")
+        flags.imports()
         flags.switch("list", False, "Show the models and pipelines, and what they take; then end.")
 
 
 def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
-    command_line.import_modules(values["import"].value)
+    command_line.import_own(values)
     if values.list:
         print(listing())
         return

@@ -83,7 +83,7 @@ class ExportBest(keras.callbacks.Callback):
         if self._exporter is None or self._exporter.model is not self.model:
             self._exporter = Exporter(self.model, self._pipeline)
         metrics = {name: float(value) for name, value in logs.items()}
-        step = int(self.model.optimizer.iterations)
+        step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         version = self._exporter.publish(self.directory, metrics=metrics, epoch=epoch, step=step)
         self.best = Record(version, epoch, step, metrics)
         logging.info(

@@ -41,7 +41,7 @@ class WriteHistory(keras.callbacks.Callback):
 
     def get_state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"rows": self.rows}
+        return {"rows": list(self.rows)}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Goes on from a checkpoint; the file forgets what came after it."""

@@ -15,7 +15,7 @@ import tensorflow as tf
 from framework.data.phases import TRAIN, check_phase
 from framework.data.sources import Source
 from framework.data.statistics import Statistics
-from framework.features import Feature
+from framework.features import Feature, check_names
 from framework.tasks.task import Task
 
 Features = dict[str, tf.Tensor]
@@ -136,13 +136,14 @@ class Pipeline:
 
         Raises:
             TypeError: `preprocess` doesn't return a dict of dense tensors.
-            ValueError: An output hasn't the batch as its first axis.
+            ValueError: An output hasn't the batch as its first axis, or a name that no input can have.
         """
         specs = {name: feature.spec(name) for name, feature in self.features.items()}
         outputs = tf.function(self.preprocess).get_concrete_function(specs).structured_outputs
         where = f"{self.name}.preprocess"
         if not isinstance(outputs, Mapping) or not outputs:
             raise TypeError(f"{where} must return a dict of named tensors, got {outputs!r:.200}.")
+        check_names(map(str, outputs), where)
         for name, spec in outputs.items():
             if not isinstance(spec, (tf.Tensor, tf.TensorSpec)):
                 raise TypeError(f"{where} returned {spec!r} for {name!r}; expected a dense tensor.")
@@ -160,8 +161,7 @@ class Pipeline:
         for attribute, member in members:
             declared = getattr(member, "_signature", None)
             if declared is not None:
-                method = getattr(self, attribute)
-                found[declared.name] = dataclasses.replace(declared, function=method)
+                found[declared.name] = dataclasses.replace(declared, function=getattr(self, attribute))
         return found
 
     @property
@@ -205,7 +205,7 @@ class Signature:
     name: str
     inputs: Mapping[str, Feature]
     returns: Literal["raw", "model"]
-    function: Callable[[Features], Features] | None = None
+    function: Callable[..., Features]
 
 
 def signature(
@@ -222,18 +222,23 @@ def signature(
         inputs: What clients send, `{name: Feature}`.
         name: The signature's name; by default the method's.
         returns: `"raw"` (the method makes raw features) or `"model"` (it makes the model's inputs).
+
+    Raises:
+        TypeError: `inputs` isn't a dict of `Feature`s.
+        ValueError: `returns` is something else, or an input's name can't be a signature's argument.
     """
     if returns not in ("raw", "model"):
         raise ValueError(f"returns must be 'raw' or 'model', got {returns!r}.")
     if not isinstance(inputs, Mapping) or not all(isinstance(feature, Feature) for feature in inputs.values()):
         raise TypeError(f"signature(inputs) takes a dict of names to Features, got {inputs!r}.")
+    check_names(inputs, "signature(inputs)")
 
     def decorate(method: Callable) -> Callable:
         @functools.wraps(method)
         def wrapped(self, features):
             return method(self, features)
 
-        wrapped._signature = Signature(name or method.__name__, dict(inputs), returns)  # type: ignore[attr-defined]
+        wrapped._signature = Signature(name or method.__name__, dict(inputs), returns, method)  # type: ignore[attr-defined]
         return wrapped
 
     return decorate

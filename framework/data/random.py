@@ -131,13 +131,15 @@ def uniform(seeds: tf.Tensor, shape: Shape = (), low: float = 0.0, high: float =
         ValueError: `seeds` isn't [batch, 2], or low < high doesn't hold in finite float32.
     """
     _check_seeds(seeds)
-    first, end = np.float32(low), np.float32(high)
-    if not (np.isfinite(first) and np.isfinite(end) and first < end and np.isfinite(end - first)):
+    with np.errstate(over="ignore"):  # infinite is what is looked for
+        first, end = np.float32(low), np.float32(high)
+        span = end - first
+    if not (first < end and np.isfinite(span)):
         raise ValueError(f"uniform got low={low!r}, high={high!r}; expected finite numbers with low < high in float32.")
     unit = _unit(_bits(seeds, _size(shape)))
     if (low, high) != (0.0, 1.0):
         # Rounding may carry the product up to `high`: 1 + (1 - 2**-24) is 2 in float32.
-        unit = tf.minimum(unit * (end - first) + first, np.nextafter(end, first))
+        unit = tf.minimum(unit * span + first, np.nextafter(end, first))
     return _reshape(unit, seeds, shape)
 
 

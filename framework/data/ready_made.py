@@ -12,6 +12,7 @@ from framework.data.phases import PHASES, TEST, TRAIN, VALIDATION
 from framework.data.pipeline import Pipeline
 from framework.data.sources import ArraySource, DatasetSource, Source, feature_specs
 from framework.data.splits import split_source
+from framework.features import check_names
 from framework.tasks.classification import BinaryClassification, Classification
 from framework.tasks.infer import infer_task
 from framework.tasks.task import Task
@@ -41,6 +42,7 @@ class ReadyMadePipeline(Pipeline):
         if unknown or TRAIN not in sources:
             raise ValueError(f"Splits must be among {PHASES} with 'train' present, got {sorted(sources)}.")
         self.features = feature_specs(sources[TRAIN])
+        check_names(self.features, "The training data")
         self.task = task
         self._sources = dict(sources)
         self._preprocess = preprocess
@@ -72,8 +74,8 @@ def pipeline_from_arrays(
     Args:
         features: One array `[examples, ...]` (it is then named `"features"`), a dict of named ones, or a DataFrame
             (one feature for each column).
-        labels: `[examples, ...]`; a column's name in the DataFrame; names of classes are numbered in sorted order;
-            a dict of arrays for a `Heads` task.
+        labels: `[examples, ...]`, where a last axis of length 1 may be left out or not; a column's name in the
+            DataFrame; names of classes are numbered in sorted order; a dict of arrays for a `Heads` task.
         validation: A share to split off at random (stratified by class where labels are classes), a pair
             `(features, labels)`, a DataFrame where `labels` names a column, or `None` for no validation.
         test: The same for the test split.
@@ -83,8 +85,10 @@ def pipeline_from_arrays(
         split_seed: Decides which examples are split off.
 
     Raises:
-        ValueError: Shares that leave nothing to train on, no examples, arrays of different lengths.
-        TypeError: Arrays of a kind TensorFlow has no dtype for.
+        ValueError: Shares that leave nothing to train on, no examples, arrays of different lengths, a name that no
+            feature can have, no such column, a class that the task doesn't have.
+        TypeError: Arrays of a kind TensorFlow has no dtype for, a split that is none of the above, a task that text
+            labels can't have.
     """
     splits = {TRAIN: _named_arrays(features, labels)}
     shares = {}
@@ -93,8 +97,15 @@ def pipeline_from_arrays(
             if not 0 < given < 1:
                 raise ValueError(f"The share of the {phase} split must be in (0, 1), got {given}. None means no split.")
             shares[phase] = float(given)
+        elif isinstance(given, (tuple, list)) and len(given) == 2:
+            splits[phase] = _named_arrays(*given)
+        elif hasattr(given, "columns") and isinstance(labels, str):
+            splits[phase] = _named_arrays(given, labels)
         elif given is not None:
-            splits[phase] = _named_arrays(*given) if isinstance(given, tuple) else _named_arrays(given, labels)
+            raise TypeError(
+                f"{phase} must be a share, a pair (features, labels), a DataFrame where labels= names a column, or "
+                f"None; got {type(given).__name__}."
+            )
     task, splits = _settle_task(task, splits)
     arrays = {phase: ArraySource(*split) for phase, split in splits.items()}
     shares[TRAIN] = 1.0 - sum(shares.values())
@@ -138,7 +149,7 @@ def pipeline_from_datasets(
     return ReadyMadePipeline(sources, task, preprocess, augment)
 
 
-def _named_arrays(features: Any, labels: Any) -> tuple[dict[str, np.ndarray], Any]:
+def _named_arrays(features: Any, labels: Any) -> tuple[dict[str, Any], Any]:
     """`({name: array}, labels)` from what people have."""
     if hasattr(features, "columns"):  # a DataFrame, of pandas or of another library with the same protocol
         columns = {str(name): np.asarray(features[name]) for name in features.columns}
@@ -149,7 +160,7 @@ def _named_arrays(features: Any, labels: Any) -> tuple[dict[str, np.ndarray], An
         return columns, np.asarray(labels)
     if not isinstance(features, Mapping):
         features = {"features": features}
-    named = {str(name): np.asarray(value) for name, value in features.items()}
+    named = {str(name): value for name, value in features.items()}
     if isinstance(labels, Mapping):
         return named, {str(head): np.asarray(value) for head, value in labels.items()}
     return named, np.asarray(labels)
@@ -162,6 +173,9 @@ def _settle_task(task: Task | None, splits: dict[str, tuple]) -> tuple[Task, dic
         if task is None:
             raise TypeError("Labels are a dict: give task=framework.tasks.Heads({head: task, ...}).")
         return task, splits
+    if train_labels.shape[1:] == (1,) and (task is None or task.label.shape == ()):
+        splits = {phase: (features, np.squeeze(labels, -1)) for phase, (features, labels) in splits.items()}
+        train_labels = splits[TRAIN][1]
     if train_labels.dtype.kind not in "UO":
         return task or infer_task(train_labels), splits
     names = getattr(task, "class_names", None) or sorted({str(label) for label in train_labels})

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from framework.data.pipeline import Features, Pipeline
+from framework.data.pipeline import Features, Pipeline, Signature
 from framework.features import Feature, parse_examples
 
 DEFAULT = "serving_default"
@@ -53,14 +53,14 @@ def receivers(pipeline: Pipeline) -> dict[str, Receiver]:
     for name, own in pipeline.signatures().items():
         if name in found and name != DEFAULT:
             raise ValueError(f"{pipeline.name} declares the signature {name!r}, which every export has. Rename it.")
-        found[name] = Receiver(own.inputs, _own(pipeline, own.function, own.returns == "raw"))
+        found[name] = Receiver(own.inputs, _own(pipeline, own))
     return found
 
 
-def _own(pipeline: Pipeline, function: Callable[[Features], Features], preprocess: bool) -> Callable:
+def _own(pipeline: Pipeline, own: Signature) -> Callable[[Features], Features]:
     def to_model(inputs: Features) -> Features:
-        features = function(inputs)
-        return pipeline.preprocess(features) if preprocess else features
+        features = own.function(inputs)
+        return pipeline.preprocess(features) if own.returns == "raw" else features
 
     return to_model
 

@@ -30,7 +30,8 @@ class Example(NamedTuple):
     def map(self, function: Callable[[Any], Any]) -> Example:
         """Applies `function` to every tensor; weights that aren't there stay so."""
         weights = function(self.weights) if hasattr(self.weights, "shape") else None
-        return Example(*tf.nest.map_structure(function, (self.features, self.labels)), weights)
+        features, labels = tf.nest.map_structure(function, (self.features, self.labels))
+        return Example(features, labels, weights)
 
 
 class Source(abc.ABC):
@@ -139,12 +140,13 @@ class DatasetSource(Source):
     Args:
         dataset: Features are a dict of named tensors, or one tensor, which is then named `"features"`.
         batched: Whether the elements already are batches; they are regrouped to the batch size asked for.
-        num_examples: Where tf.data can't tell the length. Without it the dataset is counted by reading it once.
+        num_examples: Where tf.data can't tell the length. Without it the dataset is counted by reading it once. Whoever
+            reads a dataset that turns out to be shorter gets an `InvalidArgumentError`.
         shuffle_buffer: Examples among which the next one of an epoch is drawn.
 
     Raises:
-        ValueError: It is empty or endless.
-        TypeError: Its elements haven't that form.
+        ValueError: It is empty, endless, or shorter than `num_examples`.
+        TypeError: Its elements haven't that form, or aren't dense tensors of known rank.
     """
 
     def __init__(
@@ -163,8 +165,11 @@ class DatasetSource(Source):
         if batched:
             dataset = dataset.unbatch()
         dataset = dataset.map(_as_example)
+        _check_elements(Example(*dataset.element_spec))
         cardinality = int(dataset.cardinality())
         if num_examples is not None:
+            if 0 <= cardinality < num_examples:
+                raise ValueError(f"num_examples is {num_examples}, but the dataset has {cardinality}.")
             dataset = dataset.take(num_examples)
         elif cardinality == tf.data.INFINITE_CARDINALITY:
             raise ValueError("The dataset is endless. Say how many examples an epoch has with num_examples=.")
@@ -176,7 +181,7 @@ class DatasetSource(Source):
             raise ValueError("The dataset is empty.")
         self.num_examples = num_examples
         self.shuffle_buffer = shuffle_buffer
-        self._dataset = dataset
+        self._dataset = dataset.apply(tf.data.experimental.assert_cardinality(num_examples))
         self.spec = Example(*dataset.element_spec).map(lambda spec: tf.TensorSpec((None, *spec.shape), spec.dtype))
 
     @property
@@ -193,6 +198,15 @@ def _as_example(features: Any, labels: Any, weights: Any = None) -> Example:
     return Example(dict(features), labels, None if weights is None else tf.cast(weights, tf.float32))
 
 
+def _check_elements(example: Example) -> None:
+    for spec in tf.nest.flatten((example.features, example.labels)):
+        if not isinstance(spec, tf.TensorSpec) or spec.shape.rank is None:
+            raise TypeError(f"Features and labels must be dense tensors of known rank, got {spec}.")
+    nested = {name: value for name, value in example.features.items() if not isinstance(value, tf.TensorSpec)}
+    if nested:
+        raise TypeError(f"Features must be one tensor, or a dict of them by name, got {nested}.")
+
+
 def _named(example: Example) -> list[tuple[str, np.ndarray]]:
     """Every array of an example with a name for messages."""
     labels = example.labels if isinstance(example.labels, Mapping) else {"": example.labels}
@@ -204,6 +218,8 @@ def _named(example: Example) -> list[tuple[str, np.ndarray]]:
 def _as_array(value: Any, what: str) -> np.ndarray:
     """An array with a dtype that TensorFlow has; text becomes an object array of str."""
     array = np.asarray(value)
+    if array.dtype.kind == "S" and not isinstance(value, np.ndarray):
+        array = np.asarray(value, object)  # NumPy's own bytes lose the zeros at their ends: half an encoded image
     if array.ndim == 0:
         raise ValueError(f"The {what} must have the examples on its first axis, got the single value {array!r}.")
     if array.dtype.kind in "US":

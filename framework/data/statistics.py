@@ -81,7 +81,7 @@ class Statistics(Mapping[str, np.ndarray]):
     def save(self, path: pathlib.Path) -> None:
         """Writes an `.npz` file atomically."""
         with files.replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **self._arrays)
+            np.savez(file, **self._arrays)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: pathlib.Path) -> Statistics:
@@ -119,8 +119,8 @@ def moments(batches: Iterable[Example], names: Iterable[str]) -> dict[str, np.nd
     learned = {}
     for name in names:
         deviation = np.sqrt(squares[name] / max(count, 1))
-        learned[f"{name}/mean"] = np.float32(means[name])
-        learned[f"{name}/deviation"] = np.float32(np.where(deviation > 0, deviation, 1.0))
+        learned[f"{name}/mean"] = np.asarray(means[name], np.float32)
+        learned[f"{name}/deviation"] = np.asarray(np.where(deviation > 0, deviation, 1.0), np.float32)
     return learned
 
 

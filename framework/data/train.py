@@ -93,6 +93,9 @@ def _shuffled(source: Source, batch_size: int, seed: int, start: Position) -> tf
     buffer = min(getattr(source, "shuffle_buffer", source.num_examples), source.num_examples)
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
+        # Of this function's graph alone; otherwise what tf.random.set_seed was given would change the order. Not 0:
+        # beside a 0 TensorFlow would compare the other seed, a symbolic tensor, with 0.
+        tf.compat.v1.set_random_seed(1)
         examples = source.stream().enumerate()
         if buffer > 1:
             # Epoch e of seed s is not epoch s of seed e.

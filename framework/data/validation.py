@@ -11,8 +11,9 @@ import tensorflow as tf
 from framework.data.phases import PHASES, TRAIN
 from framework.data.pipeline import Pipeline
 from framework.data.sources import ArraySource, Source, feature_specs
-from framework.features import Feature
+from framework.features import Feature, check_names
 from framework.registry import did_you_mean
+from framework.tasks.task import Task
 
 # Streams are checked on their beginning only: reading them whole could take as long as training.
 _STREAM_EXAMPLES = 256
@@ -22,14 +23,18 @@ def check_pipeline(pipeline: Pipeline) -> None:
     """Checks what the pipeline declares against what its sources hold.
 
     Raises:
-        TypeError: `features` isn't a dict of `Feature`s.
-        ValueError: A raw feature is missing or has another shape or dtype than declared, or a label is out of range.
+        TypeError: `features` isn't a dict of `Feature`s, or `task` isn't a task.
+        ValueError: A name can't be a signature's argument, a raw feature is missing or has another shape or dtype than
+            declared, or a label is out of range.
     """
     features = getattr(pipeline, "features", None)
     if not isinstance(features, Mapping) or not all(isinstance(feature, Feature) for feature in features.values()):
         raise TypeError(f"{pipeline.name}.features must be a dict of names to Features, got {features!r}.")
     if not features:
         raise ValueError(f"{pipeline.name}.features is empty; a model needs something to look at.")
+    check_names(features, f"{pipeline.name}.features")
+    if not isinstance(getattr(pipeline, "task", None), Task):
+        raise TypeError(f"{pipeline.name} must define a task, such as task = framework.tasks.Classification(10).")
     for phase in PHASES:
         if phase == TRAIN or pipeline.has(phase):
             source = pipeline.require_source(phase)

@@ -93,8 +93,8 @@ def build_signatures(
 
     @tf.function(autograph=False)
     def forward(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        fed = inputs if takes_dict else list(inputs.values())
-        outputs = model(fed if takes_dict or len(fed) > 1 else fed[0], training=False)
+        fed: Any = inputs if takes_dict else list(inputs.values())
+        outputs = model(fed[0] if not takes_dict and len(fed) == 1 else fed, training=False)
         # An identity each: SavedModel refuses an output that is an input or appears twice.
         return {name: tf.identity(value, name=name) for name, value in predictions(outputs).items()}
 

@@ -32,7 +32,7 @@ class Classification(Task):
         from_logits: `False` when the model's output already is a softmax.
     """
 
-    num_classes: int | None = None
+    num_classes: int = None  # type: ignore[assignment]  # settled in __post_init__
     class_names: Sequence[str] | None = None
     label_smoothing: float = 0.0
     from_logits: bool = True
@@ -141,7 +141,7 @@ class BinaryClassification(Task):
 
     Attributes:
         class_names: Names of 0 and 1.
-        threshold: Probability from which on `class_id` is 1.
+        threshold: Probability above which `class_id` is 1, for `accuracy` and predictions alike.
         from_logits: `False` when the model's output already is a sigmoid.
     """
 
@@ -180,7 +180,7 @@ class BinaryClassification(Task):
     def predictions(self, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """`logits` and `probabilities` (of class 1) float32, `class_id` int64 and `class_name`, each `[batch]`."""
         logits, probabilities = _sigmoid(tf.squeeze(outputs, -1), self.from_logits)
-        class_id = tf.cast(probabilities >= self.threshold, tf.int64)
+        class_id = _is_above(self.threshold, logits, probabilities, self.from_logits)
         predictions = {"logits": logits, "probabilities": probabilities, "class_id": class_id}
         if self.class_names is not None:
             predictions["class_name"] = tf.gather(tf.constant(self.class_names), class_id)
@@ -198,11 +198,11 @@ class MultiLabelClassification(Task):
     Attributes:
         num_labels: May be left out where `label_names` are given.
         label_names: Names in the order of the last axis.
-        threshold: Probability from which on a label is predicted.
+        threshold: Probability above which a label is predicted, for `accuracy` and predictions alike.
         from_logits: `False` when the model's outputs already are sigmoids.
     """
 
-    num_labels: int | None = None
+    num_labels: int = None  # type: ignore[assignment]  # settled in __post_init__
     label_names: Sequence[str] | None = None
     threshold: float = 0.5
     from_logits: bool = True
@@ -235,7 +235,7 @@ class MultiLabelClassification(Task):
     def predictions(self, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """`logits` and `probabilities` float32 and `labels` int64 (0 or 1), each `[batch, num_labels]`."""
         logits, probabilities = _sigmoid(outputs, self.from_logits)
-        labels = tf.cast(probabilities >= self.threshold, tf.int64)
+        labels = _is_above(self.threshold, logits, probabilities, self.from_logits)
         return {"logits": logits, "probabilities": probabilities, "labels": labels}
 
     def check_labels(self, labels: Any, where: str) -> None:
@@ -278,6 +278,11 @@ def _sigmoid(outputs: tf.Tensor, from_logits: bool) -> tuple[tf.Tensor, tf.Tenso
         return outputs, tf.sigmoid(outputs)
     clipped = tf.clip_by_value(outputs, _EPSILON, 1 - _EPSILON)
     return tf.math.log(clipped) - tf.math.log1p(-clipped), outputs
+
+
+def _is_above(threshold: float, logits: tf.Tensor, probabilities: tf.Tensor, from_logits: bool) -> tf.Tensor:
+    """0 or 1 int64, told from what the model returned and in the metric's own way, so that they never disagree."""
+    return tf.cast((logits if from_logits else probabilities) > _cut(threshold, from_logits), tf.int64)
 
 
 def _check_integers(labels: np.ndarray, where: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from framework.features import Feature
+from framework.features import Feature, check_names
 from framework.tasks.objective import Objective
 from framework.tasks.task import Task
 
@@ -25,6 +25,10 @@ class Heads(Task):
         tasks: `{head: task}`.
         weights: `{head: weight of its loss}`; heads left out weigh 1.
         monitor: The objective; by default the total `val_loss`.
+
+    Raises:
+        TypeError: `tasks` isn't a dict of tasks.
+        ValueError: A head's name can't be that of an output, or a weight belongs to no head.
     """
 
     tasks: Mapping[str, Task]
@@ -32,8 +36,13 @@ class Heads(Task):
     monitor: Objective = Objective("val_loss", "min")  # noqa: RUF009  frozen
 
     def __post_init__(self):
-        if not self.tasks or not all(isinstance(task, Task) for task in self.tasks.values()):
+        if not (
+            isinstance(self.tasks, Mapping)
+            and self.tasks
+            and all(isinstance(task, Task) for task in self.tasks.values())
+        ):
             raise TypeError(f"Heads needs a dict of names to tasks, got {self.tasks!r}.")
+        check_names(self.tasks, "Heads")
         unknown = set(self.weights) - set(self.tasks)
         if unknown:
             raise ValueError(f"Weights for heads that don't exist: {sorted(unknown)}. Heads: {sorted(self.tasks)}.")

@@ -18,10 +18,12 @@ def infer_task(labels: np.ndarray) -> Task:
         labels: `[examples]` or `[examples, values]`, of the training split.
 
     Raises:
-        ValueError: Integer labels that look like no class ids (negative, or far above their number).
+        ValueError: There are none, or integer labels that look like no class ids: negative, or 10,000 and more.
         TypeError: Labels of another kind.
     """
     labels = np.asarray(labels)
+    if not labels.size:
+        raise ValueError(f"There are no labels to tell the task from: got an array of shape {labels.shape}.")
     kind = labels.dtype.kind
     if labels.ndim == 2 and kind in "iub" and np.isin(labels, (0, 1)).all():
         return MultiLabelClassification(labels.shape[1])

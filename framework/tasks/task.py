@@ -23,7 +23,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from framework.features import Feature
 from framework.tasks.objective import Objective
 
 
@@ -39,13 +38,13 @@ class Task(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def label(self) -> Feature:
-        """Shape and dtype of one example's label."""
+    def label(self) -> Any:
+        """The `Feature` of one example's label; several heads have a dict of them."""
 
     @property
     @abc.abstractmethod
-    def units(self) -> int:
-        """Length of the last axis of the model's output `[batch, units]`."""
+    def units(self) -> Any:
+        """Length of the last axis of the model's output `[batch, units]`; several heads have a dict of them."""
 
     @abc.abstractmethod
     def loss(self) -> Any:

@@ -67,8 +67,8 @@ class ToyTable(Pipeline):
 class ToyImages(Pipeline):
     """Grey images of horizontal bars, upright bars or a chequerboard, in noise; the class is which.
 
-    The raw feature is `image` uint8 `[batch, 12, 12, 1]`, 0 to 255. Training flips and shifts; the model gets float32 from
-    0 to 1.
+    The raw feature is `image` uint8 `[batch, 12, 12, 1]`, 0 to 255. Training flips and shifts; the model gets float32
+    from 0 to 1.
 
     Args:
         num_examples: Of all splits together.
@@ -84,8 +84,8 @@ class ToyImages(Pipeline):
         bright = np.isin(np.arange(12), [0, 1, 5, 6, 10, 11])  # mirror-symmetric, so that a flip keeps the class
         rows, columns = np.broadcast_to(bright[:, None], (12, 12)), np.broadcast_to(bright[None, :], (12, 12))
         patterns = np.stack([rows, columns, rows ^ columns])[labels]
-        images = 60.0 + 120.0 * patterns + random.normal(0.0, 20.0, patterns.shape)
-        images = np.clip(images, 0, 255).astype(np.uint8)[..., None]
+        values = 60.0 + 120.0 * patterns + random.normal(0.0, 20.0, patterns.shape)
+        images = np.clip(values, 0, 255).astype(np.uint8)[..., None]
         self._sources = split_source(ArraySource({"image": images}, labels), _SHARES)
 
     def source(self, phase):

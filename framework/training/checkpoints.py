@@ -87,6 +87,10 @@ class CheckpointStore:
                 shutil.rmtree(path, ignore_errors=True)
         return None
 
+    def discard(self, position: Position) -> None:
+        """Deletes a snapshot from which there is no way on."""
+        shutil.rmtree(self._path(position), ignore_errors=True)
+
     def _path(self, position: Position) -> pathlib.Path:
         return self.directory / f"{position.epoch:08d}-{position.step:08d}"
 
@@ -95,7 +99,7 @@ def _write(directory: pathlib.Path, snapshot: Snapshot) -> None:
     meta = np.frombuffer(json.dumps(snapshot.meta).encode(), np.uint8)
     # NumPy has no bfloat16 of its own: such arrays travel as bytes of their kind and are viewed back on restore.
     with (directory / _SNAPSHOT).open("wb") as file:
-        np.savez(file, **{_META: meta}, **snapshot.arrays)
+        np.savez(file, **{_META: meta}, **snapshot.arrays)  # type: ignore[arg-type]
     (directory / _DIGEST).write_text(_digest(directory / _SNAPSHOT), encoding="ascii")
 
 

@@ -341,7 +341,9 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if hasattr(value, "get_config"):
-        return {"class": type(value).__name__, "config": plain(value.get_config())}
+        # Not the name: Keras numbers the objects of some classes through the process.
+        config = {name: item for name, item in value.get_config().items() if name != "name"}
+        return {"class": type(value).__name__, "config": plain(config)}
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         return value.item()
     return getattr(value, "__name__", None) or f"<{type(value).__module__}.{type(value).__qualname__}>"

@@ -278,7 +278,11 @@ class _Trainer:
                 logging.warning("%s Going back, learning rate times %g.", error, divergence.factor)
             finally:
                 saving.close()
-            snapshot = store.newest()
+            before, snapshot = snapshot, store.newest()
+            if before is not None and snapshot is not None and snapshot.position == before.position:
+                # A smaller rate didn't help from here: the weights had blown up already, if not yet the loss.
+                store.discard(snapshot.position)
+                snapshot = store.newest()
             if snapshot is None and initial is not None:
                 restore_variables(self.model, initial)
 

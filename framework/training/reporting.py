@@ -66,12 +66,22 @@ def training_sheet(pipeline: Pipeline, path: pathlib.Path, *, seed: int = 0) -> 
         if pipeline.has(phase):
             example = next(iter(pipeline.require_source(phase).batches(_SHEET_ROWS)))
             inputs = pipeline.preprocess(dict(example.features))
-            splits.append((phase, {name: value.numpy() for name, value in inputs.items() if _is_numeric(value)}))
-    report.feature_sheet(splits, path)
+            splits.append((phase, _columns(inputs)))
+    if splits[0][1]:
+        report.feature_sheet(splits, path)
 
 
-def _is_numeric(tensor: tf.Tensor) -> bool:
-    return tensor.dtype != tf.string and tensor.shape.rank == 1
+def _columns(inputs: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
+    """Numeric inputs as columns `[batch]`; a vector's elements are columns of their own."""
+    columns = {}
+    for name, tensor in inputs.items():
+        if tensor.dtype == tf.string:
+            continue
+        if tensor.shape.rank == 1:
+            columns[name] = tensor.numpy()
+        elif tensor.shape.rank == 2:
+            columns |= {f"{name}[{index}]": column for index, column in enumerate(tensor.numpy().T)}
+    return columns
 
 
 def _is_image(tensor: tf.Tensor) -> bool:

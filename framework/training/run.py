@@ -154,26 +154,24 @@ def finished_run(directory: RunDirectory, model: keras.Model, pipeline: Pipeline
 def compile_arguments(pipeline: Pipeline, loss: Any = None, metrics: Any = None) -> dict[str, Any]:
     """Loss and metrics for `Model.compile`: the task's, where none are given (as objects or serialized)."""
     task = pipeline.task
-    loss = _deserialized(loss, keras.losses.deserialize) if loss is not None else task.loss()
+    loss = _deserialized(loss, keras.losses.get) if loss is not None else task.loss()
     if metrics is None:
         metrics = task.metrics()
     else:
-        metrics = [_deserialized(metric, keras.metrics.deserialize) for metric in metrics]
+        metrics = [_deserialized(metric, keras.metrics.get) for metric in metrics]
     weighted = pipeline.require_source("train").spec.weights is not None
     arguments = {"loss": loss, "weighted_metrics" if weighted else "metrics": metrics}
     weights = getattr(task, "weights", None)
     return {**arguments, "loss_weights": weights} if weights and isinstance(loss, Mapping) else arguments
 
 
-def _deserialized(value: Any, deserialize: Callable[[Any], Any]) -> Any:
-    serialized = isinstance(value, dict) and "class_name" in value
-    if not serialized and not isinstance(value, str):
+def _deserialized(value: Any, make: Callable[[Any], Any]) -> Any:
+    if not isinstance(value, dict) or "class_name" not in value:
         return value
     try:
-        made = deserialize(value)
-        return made if serialized else value  # Keras resolves names such as "accuracy" by the outputs' shape
+        return make(value)
     except (TypeError, ValueError) as error:
-        name = value["class_name"] if serialized else value
+        name = value["config"] if value["class_name"] == "function" else value["class_name"]
         raise LookupError(
             f"The run's loss or metric {name!r} can't be made again ({error}): register it with "
             "keras.saving.register_keras_serializable, or go inside of keras.saving.custom_object_scope."

@@ -6,6 +6,7 @@ import dataclasses
 import fnmatch
 import os
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 
 import h5py
@@ -17,7 +18,10 @@ from framework import files
 from framework.export.versions import BEST, read_manifest
 from framework.registry import did_you_mean
 from framework.training.run_directory import CONFIG
-from framework.variables import variable_names
+from framework.variables import canonical_names, variable_names
+
+# What a Keras weights file has beside layers.
+_NO_LAYERS = ("vars", "optimizer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,19 +148,27 @@ def read_weights(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _read_h5(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Keras files a layer under its class and number (`conv2d_1`) and notes its name beside its variables."""
     found: dict[str, np.ndarray] = {}
+
+    def visit(group: h5py.Group, parents: tuple[str, ...]) -> None:
+        layers = {}
+        inside = {key: child for key, child in group.items() if isinstance(child, h5py.Group) and key not in _NO_LAYERS}
+        for key, child in inside.items():
+            own = child.get("vars")
+            if own is not None and "name" in own.attrs:
+                kind, _, number = re.fullmatch(r"(.*?)(_(\d+))?", key).groups()  # type: ignore[union-attr]
+                layers[key] = (str(own.attrs["name"]), kind, int(number or 0))
+            else:
+                visit(child, parents)
+        ordered = sorted(layers.values(), key=lambda layer: layer[2])
+        renamed = canonical_names((name, kind) for name, kind, _ in ordered)
+        for key, (name, _, _) in layers.items():
+            inner = (*parents, renamed.get(name, name))
+            found.update({"/".join((*inner, number)): value[()] for number, value in group[key]["vars"].items()})
+            visit(group[key], inner)
+
     with h5py.File(path) as file:
-
-        def visit(group: h5py.Group, parents: tuple[str, ...]) -> None:
-            own = group.get("vars")
-            name = own.attrs.get("name") if own is not None else None
-            inner = (*parents, str(name)) if name is not None and group.name != "/" else parents
-            for key, child in group.items():
-                if key == "vars":
-                    found.update({"/".join((*inner, number)): value[()] for number, value in child.items()})
-                elif isinstance(child, h5py.Group):
-                    visit(child, inner)
-
         visit(file, ())
     return found
 

@@ -2,8 +2,8 @@
 
     python scripts/benchmarks/fit_throughput.py
 
-28x28 images, flip and shift augmentation, `small_cnn`, the same batch size, in one process. Three contenders take turns,
-an epoch each, so that a noisy machine disturbs all of them alike:
+28x28 images, flip and shift augmentation, `small_cnn`, the same batch size, in one process. Three contenders take
+turns, an epoch each, so that a noisy machine disturbs all of them alike:
 
     limit   a hand-written `tf.function` loop of training steps over one constant batch: no input pipeline at all
     fit     `framework.fit`: permutation, gather, batched augmentation, Keras' own `Model.fit`
@@ -61,9 +61,7 @@ def to_inputs(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
 
 def our_augment(features, labels, seeds):
-    moved = augment.random_affine(
-        features["image"], seeds, flip_horizontal=True, shift=_SHIFT.value / _SIZE
-    )
+    moved = augment.random_affine(features["image"], seeds, flip_horizontal=True, shift=_SHIFT.value / _SIZE)
     return {"image": moved}, labels
 
 

@@ -156,7 +156,7 @@ def _mix_channels(values: tf.Tensor, dtype: tf.DType, matrix: np.ndarray) -> tf.
 
 def _mean_luma(images: tf.Tensor) -> tf.Tensor:
     """Returns float32 [batch]: the mean luma of RGB, and the mean of whatever else."""
-    # Sums of integers are exact, and float64 leaves nothing of the order of summation in a float32.
+    # Sums of integers are exact, and float64 leaves no trace in a float32 of the order in which floats are summed.
     wide = tf.cast(images, tf.int64 if images.dtype == tf.uint8 else tf.float64)
     height, width = tf.shape(images)[1], tf.shape(images)[2]
     sums = tf.cast(tf.reduce_sum(wide, axis=[1, 2]), tf.float64)

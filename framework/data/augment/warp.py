@@ -22,7 +22,8 @@ class Sampling:
     Attributes:
         interpolation: "bilinear" or "nearest".
         fill: What is outside: "constant" `k k k | a b c d | k k k`, "reflect" `c b a | a b c d | d c b`,
-            "nearest" `a a a | a b c d | d d d`, "wrap" `b c d | a b c d | a b c`.
+            "nearest" `a a a | a b c d | d d d`, "wrap" `b c d | a b c d | a b c`. Where an image is interpolated,
+            "wrap" is right up to a whole image away: TensorFlow's kernel (2.21) repeats with a wrong period there.
         fill_value: The k of "constant", in the images' own range.
 
     Raises:

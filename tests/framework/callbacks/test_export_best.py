@@ -1,0 +1,278 @@
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import framework
+from framework.callbacks import ExportBest
+from framework.data.evaluate import eval_dataset
+from framework.export import Exporter, Record, list_versions
+from framework.tasks import Objective
+
+RNG = np.random.default_rng(0)
+ONE = RNG.normal(size=(16, 2)).astype(np.float32)
+TWO = RNG.normal(size=(16, 2)).astype(np.float32)
+TARGET = (ONE[:, :1] - 2 * TWO[:, 1:]).astype(np.float32)
+
+
+def asymmetric(first, second):
+    """Tells its inputs apart although they have the same shape."""
+    return keras.layers.Dense(1, name="sum")(keras.layers.Subtract()([first, keras.layers.Rescaling(3.0)(second)]))
+
+
+def single():
+    one = keras.Input((2,), name="one")
+    return keras.Model(one, keras.layers.Dense(1)(one)), ONE, TARGET, {"one": ONE}
+
+
+def sequential():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), keras.layers.Dropout(0.5)])
+    model.add(keras.layers.Dense(1))
+    return model, ONE, TARGET, {"inputs": ONE}
+
+
+def sequential_built_by_fit():
+    return keras.Sequential([keras.layers.Dense(1)]), ONE, TARGET, {"inputs": ONE}
+
+
+def dict_input():
+    # Named against the alphabet, in which tf.nest and SavedModel sort.
+    one, two = keras.Input((2,), name="z"), keras.Input((2,), name="a")
+    sent = {"z": ONE, "a": TWO}
+    return keras.Model({"z": one, "a": two}, asymmetric(one, two)), sent, TARGET, sent
+
+
+def list_input():
+    one, two = keras.Input((2,), name="z"), keras.Input((2,), name="a")
+    return keras.Model([one, two], asymmetric(one, two)), [ONE, TWO], TARGET, {"z": ONE, "a": TWO}
+
+
+def many_outputs():
+    one = keras.Input((2,), name="one")
+    outputs = [keras.layers.Dense(1, name="y")(one), keras.layers.Dense(1, name="b")(one)]
+    return keras.Model(one, outputs), ONE, [TARGET, -TARGET], {"one": ONE}
+
+
+def named_outputs():
+    one = keras.Input((2,), name="one")
+    outputs = {"y": keras.layers.Dense(1, name="y")(one), "b": keras.layers.Dense(1, name="b")(one)}
+    return keras.Model(one, outputs), ONE, {"y": TARGET, "b": -TARGET}, {"one": ONE}
+
+
+def named(predicted):
+    if isinstance(predicted, dict):
+        return predicted
+    if isinstance(predicted, list):
+        return {f"outputs_{index}": value for index, value in enumerate(predicted)}
+    return {"outputs": predicted}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [single, sequential, sequential_built_by_fit, dict_input, list_input, many_outputs, named_outputs],
+    ids=lambda form: form.__name__,
+)
+def test_bare_fit_exports_what_the_model_predicts(form, tmp_path):
+    model, x, y, sent = form()
+    model.compile("sgd", "mse")
+    callback = ExportBest(tmp_path / "export", objective="loss")
+    model.fit(x, y, batch_size=8, epochs=1, callbacks=[callback], verbose=0)
+    assert (callback.best.version, callback.best.epoch, callback.best.step) == (1, 0, 2)
+
+    loaded = tf.saved_model.load(str(tmp_path / "export" / "1"))
+    assert list(loaded.signatures) == ["serving_default"]
+    answered = loaded.signatures["serving_default"](**{name: tf.constant(value) for name, value in sent.items()})
+    predicted = named(model.predict(x, verbose=0))
+    assert set(answered) == set(predicted)
+    for name, value in predicted.items():
+        np.testing.assert_allclose(answered[name], value, rtol=0, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return framework.pipeline_from_arrays(
+        {"one": ONE, "two": TWO},
+        TARGET[:, 0],
+        validation=0.25,
+        preprocess=lambda features: {"both": tf.concat([features["one"], features["two"]], axis=1)},
+    )
+
+
+def linear(inputs, task):
+    return task.logits(inputs["both"])
+
+
+def test_bare_fit_with_a_pipeline_has_its_signatures_and_objective(pipeline, tmp_path):
+    model = framework.build_model(linear, pipeline.interface(), pipeline.task)
+    model.compile("sgd", pipeline.task.loss(), metrics=pipeline.task.metrics())
+    callback = ExportBest(tmp_path, pipeline)
+    assert callback.objective == Objective("val_rmse", "min")
+    datasets = [eval_dataset(pipeline, phase, batch_size=6) for phase in ("train", "validation")]
+    model.fit(datasets[0], validation_data=datasets[1], callbacks=[callback], shuffle=False, verbose=0)
+
+    signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
+    assert set(signatures) == {"serving_default", "serialized", "features"}
+    answered = signatures["serving_default"](one=tf.constant(ONE), two=tf.constant(TWO))["value"]
+    predicted = model.predict({"both": np.concatenate([ONE, TWO], axis=1)}, verbose=0)
+    np.testing.assert_allclose(answered, predicted[:, 0], rtol=0, atol=1e-5)
+
+
+def test_misspelt_monitor_is_an_error_at_the_first_evaluation_that_lists_what_there_is(tmp_path):
+    model, x, y, _ = single()
+    model.compile("sgd", "mse", metrics=["mae"])
+    epochs = []
+    count = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
+    callback = ExportBest(tmp_path, objective="val_losss")
+    with pytest.raises(
+        LookupError, match=r"'val_losss' isn't in the logs\. Did you mean 'val_loss'.*loss, mae, val_loss"
+    ):
+        model.fit(x, y, epochs=3, validation_data=(x, y), callbacks=[count, callback], verbose=0)
+    assert epochs == [0]
+    assert list_versions(tmp_path) == []
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A model to which epochs can happen without training."""
+    one = keras.Input((2,), name="one")
+    model = keras.Model(one, keras.layers.Dense(1)(one))
+    model.compile("sgd", "mse")
+    return model
+
+
+def begin(model, directory, **arguments):
+    callback = ExportBest(directory, **arguments)
+    callback.set_model(model)
+    callback.on_train_begin()
+    return callback
+
+
+def play(callback, values, first=0):
+    """Lets epochs happen; returns the versions published after each."""
+    seen = []
+    for epoch, value in enumerate(values, first):
+        callback.on_epoch_end(epoch, {"loss": 1.0, callback.objective.monitor: value})
+        seen.append(callback.best and callback.best.version)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("monitor", "values", "published"),
+    [
+        ("val_accuracy", [0.5, 0.7, 0.6, 0.7, 0.8], [1, 2, 2, 2, 3]),
+        ("val_loss", [0.5, 0.7, 0.5, 0.4, 0.4], [1, 1, 1, 2, 2]),
+        ("val_loss", [math.nan, math.nan, 0.7, math.nan, 0.6], [None, None, 1, 1, 2]),
+        ("val_accuracy", [math.nan, 0.1, math.nan], [None, 1, 1]),
+        ("val_loss", [math.inf, 3.0], [1, 2]),
+    ],
+)
+def test_only_a_strict_improvement_is_published(model, tmp_path, monitor, values, published):
+    callback = begin(model, tmp_path, objective=monitor, keep=None)
+    assert play(callback, values) == published
+    assert list_versions(tmp_path) == sorted({version for version in published if version})
+    best = json.loads((tmp_path / "best.json").read_text())
+    assert (best["version"], best["metrics"][monitor]) == (callback.best.version, callback.best.metrics[monitor])
+    assert best["epoch"] == published.index(callback.best.version)
+
+
+@pytest.mark.parametrize(("keep", "stay"), [(0, [4]), (1, [4]), (2, [3, 4]), (3, [2, 3, 4]), (None, [1, 2, 3, 4])])
+def test_keep(model, tmp_path, keep, stay):
+    (tmp_path / "mine").mkdir()
+    play(begin(model, tmp_path, objective="val_accuracy", keep=keep), [0.1, 0.2, 0.3, 0.2, 0.4])
+    assert list_versions(tmp_path) == stay
+    assert (tmp_path / "mine").is_dir()
+
+
+@pytest.mark.parametrize("keep", [0, 1, None])
+def test_restart_never_demotes_the_best(model, tmp_path, keep):
+    play(begin(model, tmp_path, objective="val_accuracy", keep=keep), [0.5, 0.9])
+    before = list_versions(tmp_path)
+    again = begin(model, tmp_path, objective="val_accuracy", keep=keep)
+    assert again.best == Record(2, 1, 0, {"loss": 1.0, "val_accuracy": 0.9})
+    assert play(again, [0.8, 0.9, math.nan], first=2) == [2, 2, 2]
+    assert list_versions(tmp_path) == before
+    assert play(again, [0.91], first=5) == [3]
+
+
+def test_the_best_stays_even_when_it_is_the_oldest(model, tmp_path):
+    play(begin(model, tmp_path, objective=Objective("val_x", "max"), keep=None), [0.3, 0.4, 0.5])
+    # Now less is better: the first version is the best, and the only one to stay.
+    other_way = begin(model, tmp_path, objective=Objective("val_x", "min"), keep=0)
+    assert other_way.best.version == 1
+    assert list_versions(tmp_path) == [1]
+    assert play(other_way, [0.35, 0.1], first=3) == [1, 2]
+
+
+def test_what_an_interrupted_writer_left_is_swept(model, tmp_path):
+    (tmp_path / ".tmp-7-abc" / "variables").mkdir(parents=True)
+    (tmp_path / ".tmp-best.json-xyz").write_text("{")
+    begin(model, tmp_path, objective="loss")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_record_moves_only_after_the_export_is_whole(model, tmp_path, monkeypatch):
+    callback = begin(model, tmp_path, objective="val_accuracy")
+    play(callback, [0.5])
+    before = (callback.best, (tmp_path / "best.json").read_bytes())
+
+    def full(*arguments, **named):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Exporter, "_prove", full)
+    with pytest.raises(OSError, match="no space left"):
+        play(callback, [0.9], first=1)
+    assert (callback.best, (tmp_path / "best.json").read_bytes()) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "best.json"]
+    monkeypatch.undo()
+    assert play(callback, [0.6], first=2) == [2]
+
+
+def test_epochs_between_evaluations_are_not_judged(model, tmp_path):
+    callback = begin(model, tmp_path, objective="val_loss", validation_freq=2)
+    callback.on_epoch_end(0, {"loss": 0.1})
+    assert callback.best is None
+    callback.on_epoch_end(1, {"loss": 0.1, "val_loss": 0.2})
+    assert callback.best.epoch == 1
+    with pytest.raises(LookupError, match="val_loss"):
+        callback.on_epoch_end(3, {"loss": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("val_loss", "min"),
+        ("loss", "min"),
+        ("val_mean_absolute_error", "min"),
+        ("val_rmse", "min"),
+        ("val_accuracy", "max"),
+        ("val_sparse_categorical_accuracy", "max"),
+        ("val_auc", "max"),
+        ("val_head_f1_score", "max"),
+        ("accuracy_loss", "min"),
+    ],
+)
+def test_direction_goes_without_saying(tmp_path, name, mode):
+    assert ExportBest(tmp_path, objective=name).objective == Objective(name, mode)
+
+
+def test_unclear_direction_is_asked_for(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"Is more or less of 'val_score' better\? Say Objective\('val_score', 'max'\)"
+    ):
+        ExportBest(tmp_path, objective="val_score")
+    assert ExportBest(tmp_path, objective=Objective("val_score", "min")).objective.mode == "min"
+
+
+def test_neither_objective_nor_pipeline_is_an_error(tmp_path):
+    with pytest.raises(TypeError, match="needs an objective, such as 'val_accuracy', or a pipeline"):
+        ExportBest(tmp_path)
+
+
+def test_negative_keep_is_an_error(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"keep must be None \(all\), 0 \(the best alone\) or a positive number, got -1"
+    ):
+        ExportBest(tmp_path, objective="loss", keep=-1)

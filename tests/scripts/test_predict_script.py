@@ -1,0 +1,328 @@
+"""`scripts/predict.py`, in this process, on exports of plain TensorFlow and of a run."""
+
+import base64
+import csv
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import framework
+
+
+class _Toy(tf.Module):
+    """A signature with a feature of every kind, and one that takes images."""
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.float32, "size"),
+            tf.TensorSpec([None], tf.uint8, "count"),
+            tf.TensorSpec([None], tf.bool, "known"),
+            tf.TensorSpec([None], tf.string, "name"),
+            tf.TensorSpec([None, 2], tf.float32, "place"),
+        ]
+    )
+    def everything(self, size, count, known, name, place):
+        return {
+            "total": size + tf.cast(count, tf.float32) + tf.reduce_sum(place, axis=1),
+            "known": known,
+            "greeting": tf.strings.join(["hello ", name]),
+            "place": place,
+            "batch": tf.fill([tf.shape(size)[0]], tf.shape(size)[0]),
+        }
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 2, 3, 1], tf.uint8, "image")])
+    def images(self, image):
+        return {"mean": tf.reduce_mean(tf.cast(image, tf.float32), [1, 2, 3])}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "bytes")])
+    def encoded(self, bytes):
+        return {"length": tf.strings.length(bytes), "bytes": bytes}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64, "tokens")])
+    def sequences(self, tokens):
+        return {"sum": tf.reduce_sum(tokens, 1), "batch": tf.fill([tf.shape(tokens)[0]], tf.shape(tokens)[0])}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+    def picky(self, x):
+        tf.debugging.assert_positive(x, "x must be positive")
+        return {"root": tf.sqrt(x), "all": tf.reduce_sum(x)}
+
+
+_ROW = {"size": 0.1, "count": 3, "known": True, "name": "Zoë", "place": [1.0, 2.0]}
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    path = tmp_path_factory.mktemp("toy") / "1"
+    module = _Toy()
+    names = ("images", "encoded", "sequences", "picky")
+    signatures = {"serving_default": module.everything, **{name: getattr(module, name) for name in names}}
+    tf.saved_model.save(module, str(path), signatures=signatures)
+    return path
+
+
+@pytest.fixture
+def predict(run_script, monkeypatch):
+    """Calls the script with standard input; returns code, lines and standard error."""
+
+    def call(*argv, stdin=b""):
+        stdin = stdin if isinstance(stdin, bytes) else stdin.encode()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+        code, out, err = run_script("predict", *argv)
+        return code, out.splitlines(), err
+
+    return call
+
+
+def _json_lines(*rows):
+    return "".join(f"{json.dumps(row)}\n" for row in rows)
+
+
+def _csv(*rows, extra=()):
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow([*extra, *rows[0]])
+    for row in rows:
+        cells = [json.dumps(v) if isinstance(v, list) else v for v in row.values()]
+        writer.writerow([*("-" for _ in extra), *cells])
+    return file.getvalue()
+
+
+_ANSWER = {"batch": 1, "greeting": "hello Zoë", "known": True, "place": [1.0, 2.0], "total": 6.1}
+
+
+def test_json_lines(predict, toy):
+    code, lines, err = predict(f"--export={toy}", stdin=_json_lines(_ROW) + "\n\n")
+    assert code == 0, err
+    assert [json.loads(line) for line in lines] == [_ANSWER]
+    assert list(json.loads(lines[0])) == sorted(_ANSWER)
+
+
+def test_csv_in_any_order_with_further_columns_and_a_byte_order_mark(predict, toy, tmp_path):
+    row = dict(reversed(_ROW.items()))
+    path = tmp_path / "rows.csv"
+    path.write_text(_csv(row, row, extra=["id"]), encoding="utf-8-sig")
+    code, lines, err = predict(f"--export={toy}", f"--input={path}")
+    assert code == 0, err
+    assert [json.loads(line) for line in lines] == 2 * [{**_ANSWER, "batch": 2}]
+
+
+def test_npz(predict, toy, tmp_path):
+    columns = {name: np.asarray([value, value, value]) for name, value in _ROW.items()}
+    np.savez(tmp_path / "rows.npz", **columns)
+    code, lines, err = predict(
+        f"--export={toy}", f"--input={tmp_path}/rows.npz", "--batch_size=2", "--outputs=batch,total"
+    )
+    assert code == 0, err
+    assert lines == ['{"batch": 2, "total": 6.1}', '{"batch": 2, "total": 6.1}', '{"batch": 1, "total": 6.1}']
+
+
+def test_npz_from_standard_input(predict, toy):
+    file = io.BytesIO()
+    np.savez(file, **{name: np.asarray([value]) for name, value in _ROW.items()})
+    code, lines, err = predict(f"--export={toy}", "--format=npz", "--outputs=total", stdin=file.getvalue())
+    assert (code, lines) == (0, ['{"total": 6.1}']), err
+
+
+def test_csv_out(predict, toy, tmp_path):
+    code, lines, _ = predict(f"--export={toy}", f"--output={tmp_path}/out.csv", stdin=_json_lines(_ROW, _ROW))
+    assert (code, lines) == (0, [])
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = {"batch": "2", "greeting": "hello Zoë", "known": "True", "place": "[1.0, 2.0]", "total": "6.1"}
+    assert rows == [expected, expected]
+
+
+def test_what_went_out_goes_in_again(predict, toy, tmp_path):
+    """A CSV cell of a list is JSON both ways."""
+    predict(f"--export={toy}", f"--output={tmp_path}/out.csv", "--outputs=place", stdin=_json_lines(_ROW))
+    cell = (tmp_path / "out.csv").read_text().splitlines()[1]
+    assert json.loads(next(csv.reader([cell]))[0]) == _ROW["place"]
+
+
+def test_numbers_are_json(predict, toy):
+    row = {**_ROW, "size": float("inf")}
+    _, lines, _ = predict(f"--export={toy}", "--outputs=total", stdin=_json_lines(row))
+    assert lines == ['{"total": null}']
+
+
+def test_bytes(predict, toy):
+    encoded = base64.b64encode(b"\xff\x00\x01").decode()
+    code, lines, err = predict(
+        f"--export={toy}", "--signature=encoded", stdin=_json_lines({"bytes": {"b64": encoded}}, {"bytes": "four"})
+    )
+    assert code == 0, err
+    assert [json.loads(line) for line in lines] == [
+        {"bytes": {"b64": encoded}, "length": 3},
+        {"bytes": "four", "length": 4},
+    ]
+
+
+def test_varying_lengths_are_batched_by_length(predict, toy):
+    rows = [{"tokens": [1]}, {"tokens": [2]}, {"tokens": [3, 4]}, {"tokens": [5]}]
+    code, lines, err = predict(f"--export={toy}", "--signature=sequences", stdin=_json_lines(*rows))
+    assert code == 0, err
+    answers = [json.loads(line) for line in lines]
+    assert [(answer["sum"], answer["batch"]) for answer in answers] == [(1, 2), (2, 2), (7, 1), (5, 1)]
+
+
+def test_streaming(toy):
+    """The first batch is answered before the second is read."""
+    import predict
+
+    read = []
+
+    def examples():
+        for number in range(4):
+            read.append(number)
+            yield f"line {number}", {"x": np.float32(number + 1)}
+
+    loaded = tf.saved_model.load(str(toy))
+    answers = predict.ask(loaded.signatures["picky"], predict.batches(examples(), 2), ["root"])
+    next(answers)
+    assert len(read) <= 3
+
+
+def _write_images(directory, shape=(2, 3, 1)):
+    pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    for name, encode in (("a.png", tf.io.encode_png), ("b.jpeg", tf.io.encode_jpeg)):
+        (directory / name).write_bytes(encode(pixels).numpy())
+    return [str(directory / "a.png"), str(directory / "b.jpeg")]
+
+
+def test_images(predict, toy, tmp_path):
+    code, lines, err = predict(f"--export={toy}", "--signature=images", *_write_images(tmp_path))
+    assert code == 0, err
+    assert json.loads(lines[0]) == {"mean": 2.5}
+    assert json.loads(lines[1])["mean"] == pytest.approx(2.5, abs=1)
+
+
+def test_images_as_bytes(predict, toy, tmp_path):
+    paths = _write_images(tmp_path)
+    code, lines, err = predict(f"--export={toy}", "--signature=encoded", "--outputs=length", *paths)
+    assert code == 0, err
+    assert json.loads(lines[0])["length"] == len((tmp_path / "a.png").read_bytes())
+
+
+def test_export_run_directory_and_base(predict, toy, tmp_path):
+    base = tmp_path / "run" / "export"
+    base.mkdir(parents=True)
+    for version in ("1", "2", "10"):
+        (base / version).symlink_to(toy, target_is_directory=True)
+    import predict as script
+
+    assert script.find_export(tmp_path / "run") == base / "10"
+    assert script.find_export(base) == base / "10"
+    (base / "best.json").write_text('{"version": 2}')
+    assert script.find_export(base) == base / "2"
+    (base / "best.json").write_text('{"version": 3}')  # deleted since
+    assert script.find_export(base) == base / "10"
+    assert script.find_export(base / "1") == base / "1"
+    assert predict(f"--export={tmp_path}/run", "--outputs=total", stdin=_json_lines(_ROW))[1] == ['{"total": 6.1}']
+
+
+def _without(name):
+    return {key: value for key, value in _ROW.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("argv", "stdin", "messages"),
+    [
+        (["--signature=servin_default"], "", ["no signature 'servin_default'", "Did you mean 'serving_default'"]),
+        (["--outputs=totl"], "", ["no output 'totl'", "Did you mean 'total'"]),
+        (["--input=rows.txt"], "", ["its name doesn't tell the format", "csv|jsonl|npz"]),
+        (["--input=nothing.csv"], "", ["No such file or directory: 'nothing.csv'"]),
+        (["--input=x.csv", "picture.png"], "", ["Give images or --input, not both"]),
+        (["--batch_size=0"], "", ["--batch_size must be at least 1"]),
+        (["picture.png"], "", ["Image files need a signature with one input", "size: float32"]),
+        ([], "{", ["standard input, line 1: not JSON"]),
+        ([], "[1]", ["line 1: got [1], expected an object"]),
+        ([], _json_lines(_ROW, _without("count")), ["line 2: feature 'count' is missing", "Got size, known"]),
+        ([], _json_lines({**_without("size"), "sise": 1}), ["feature 'size' is missing. Did you mean 'sise'"]),
+        ([], _json_lines({**_ROW, "size": "0.5"}), ["line 1: feature 'size' got '0.5', expected float32"]),
+        ([], _json_lines({**_ROW, "size": None}), ["feature 'size' got None, expected float32"]),
+        ([], _json_lines({**_ROW, "size": True}), ["feature 'size' got True, expected float32"]),
+        ([], _json_lines({**_ROW, "size": 1e300}), ["feature 'size' got 1e+300, expected float32"]),
+        ([], _json_lines({**_ROW, "count": 300}), ["feature 'count' got 300, expected uint8"]),
+        ([], _json_lines({**_ROW, "count": -1}), ["feature 'count' got -1, expected uint8"]),
+        ([], _json_lines({**_ROW, "count": 2.5}), ["feature 'count' got 2.5, expected uint8"]),
+        ([], _json_lines({**_ROW, "known": 1}), ["feature 'known' got 1, expected bool"]),
+        ([], _json_lines({**_ROW, "name": 7}), ["feature 'name' got 7, expected string"]),
+        ([], _json_lines({**_ROW, "name": ["a"]}), ["feature 'name' got shape (1,), expected string"]),
+        ([], _json_lines({**_ROW, "place": [1.0]}), ["feature 'place' got shape (1,), expected float32 (2,)"]),
+        ([], _json_lines({**_ROW, "place": [[1], [1, 2]]}), ["feature 'place' got [[1], [1, 2]]"]),
+        (["--format=csv"], "", ["standard input is empty", "expected a header with count, known"]),
+        (["--format=csv"], "size,count\n", ["header: feature 'known' is missing"]),
+        (["--format=csv"], _csv(_ROW) + "1,2\n", ["line 3: got 2 cells, expected 5"]),
+        (["--format=csv"], _csv({**_ROW, "size": "big"}), ["line 2: feature 'size' got 'big', expected float32"]),
+        (["--format=csv"], _csv({**_ROW, "size": ""}), ["line 2: feature 'size' got '', expected float32"]),
+        (["--format=csv"], _csv({**_ROW, "known": "perhaps"}), ["feature 'known' got 'perhaps', expected bool"]),
+        (
+            ["--format=csv"],
+            _csv({**_ROW, "place": "1 2"}),
+            ["feature 'place' got '1 2', expected float32 (2,) as JSON"],
+        ),
+        (["--format=csv"], b"size\n\xff\xfe\n", ["standard input, "]),
+        (["--format=npz"], b"PK nonsense", ["standard input isn't an .npz file"]),
+        (["--signature=picky"], _json_lines({"x": -1.0}), ["line 1: the signature refuses this", "x must be positive"]),
+        (["--signature=picky", "--outputs=all"], _json_lines({"x": 1.0}), ["The output 'all' has shape ()"]),
+    ],
+)
+def test_mistakes(predict, toy, argv, stdin, messages, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = predict(f"--export={toy}", *argv, stdin=stdin)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) <= 2
+    for message in messages:
+        assert message in err
+
+
+def test_mistakes_in_npz(predict, toy, tmp_path):
+    columns = {name: np.asarray([value, value]) for name, value in _ROW.items()}
+    np.savez(tmp_path / "short.npz", **{**columns, "size": np.asarray([1.0])})
+    _, _, err = predict(f"--export={toy}", f"--input={tmp_path}/short.npz")
+    assert "arrays need the same number of examples" in err
+    np.savez(tmp_path / "wrong.npz", **{**columns, "place": np.zeros([2, 3])})
+    _, _, err = predict(f"--export={toy}", f"--input={tmp_path}/wrong.npz")
+    assert "wrong.npz, example 0: feature 'place' got shape (3,), expected float32 (2,)" in err
+    np.savez(tmp_path / "pickled.npz", **{**columns, "name": np.asarray([{}, {}], object)})
+    _, _, err = predict(f"--export={toy}", f"--input={tmp_path}/pickled.npz")
+    assert "pickled.npz isn't an .npz file of plain arrays" in err
+
+
+def test_mistakes_in_images(predict, toy, tmp_path):
+    large, _ = _write_images(tmp_path, shape=(4, 4, 1))
+    _, _, err = predict(f"--export={toy}", "--signature=images", large)
+    assert "a.png: feature 'image' got shape (4, 4, 1), expected uint8 (2, 3, 1)" in err
+    (tmp_path / "text.png").write_text("no picture")
+    _, _, err = predict(f"--export={toy}", "--signature=images", f"{tmp_path}/text.png")
+    assert "text.png is no PNG, JPEG, GIF or BMP image" in err
+    code, _, err = predict(f"--export={toy}", "--signature=images", f"{tmp_path}/none.png")
+    assert (code, "No such file or directory" in err) == (2, True)
+
+
+def test_no_export(predict, tmp_path):
+    code, _, err = predict(f"--export={tmp_path}")
+    assert code == 2
+    assert f"There is no SavedModel in {tmp_path}: expected saved_model.pb, versions such as {tmp_path}/1" in err
+
+
+def test_all_formats_agree_with_the_run(predict, wine_run, tmp_path):
+    run = framework.Run.load(wine_run)
+    columns = {name: array[:5] for name, array in run.pipeline.require_source("test").arrays.features.items()}
+    rows = [dict(zip(columns, map(float, values), strict=True)) for values in zip(*columns.values(), strict=True)]
+    (tmp_path / "rows.jsonl").write_text(_json_lines(*rows))
+    (tmp_path / "rows.csv").write_text(_csv(*rows))
+    np.savez(tmp_path / "rows.npz", **columns)
+    expected = run.predict(columns)
+    for name in ("rows.jsonl", "rows.csv", "rows.npz"):
+        code, lines, err = predict(f"--export={wine_run}", f"--input={tmp_path / name}", "--batch_size=2")
+        assert code == 0, err
+        answers = [json.loads(line) for line in lines]
+        np.testing.assert_allclose([a["probabilities"] for a in answers], expected["probabilities"], atol=1e-5)
+        assert [a["class_name"].encode() for a in answers] == expected["class_name"].tolist()
