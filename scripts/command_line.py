@@ -224,11 +224,16 @@ def table(rows: Sequence[Sequence[Any]], *, indent: str = "  ") -> str:
     """Rows as aligned columns; those with numbers in them to the right."""
     columns = []
     for values in itertools.zip_longest(*rows, fillvalue=""):
-        texts = [f"{value:.5g}" if isinstance(value, float) else str(value) for value in values]
+        texts = [_number(value) if isinstance(value, float) else str(value) for value in values]
         is_number = any(isinstance(value, int | float) for value in values)
         width = max(map(len, texts))
         columns.append([text.rjust(width) if is_number else text.ljust(width) for text in texts])
     return "\n".join(f"{indent}{'  '.join(cells)}".rstrip() for cells in zip(*columns, strict=True))
+
+
+def _number(value: float) -> str:
+    """Four decimals, or four digits where those would say little."""
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.3e}"
 
 
 Main = Callable[[absl_flags.FlagValues, list[str]], None]

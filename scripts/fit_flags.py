@@ -88,8 +88,6 @@ def arguments(values: absl_flags.FlagValues) -> dict[str, Any]:
         UsageError: Flags that don't go together or have no such form.
         ValueError: A value that the framework refuses.
     """
-    if values.mode and not values.objective:
-        raise UsageError("--mode says which direction of --objective is better: give both.")
     made = {parameter: from_flags(configuration, values) for parameter, configuration in configurations().items()}
     if not values.stopping:
         made["stopping"] = None
@@ -97,13 +95,24 @@ def arguments(values: absl_flags.FlagValues) -> dict[str, Any]:
         **{name: values[name].value for name in ("model", "pipeline", "run_dir", "epochs", "batch_size", "seed")},
         "hparams": assignments("hparam", values.hparam),
         "pipeline_options": assignments("option", values.option),
-        "objective": framework.Objective(values.objective, values.mode) if values.mode else values.objective,
+        "objective": _objective(values),
         **made,
         "loss": values.loss,
         "metrics": values.metric or None,
         "callbacks": [import_object("callback", place)() for place in values.callback],
         "verbose": values.verbose,
     }
+
+
+def _objective(values: absl_flags.FlagValues) -> framework.Objective | None:
+    if values.objective and values.mode:
+        return framework.Objective(values.objective, values.mode)
+    if values.mode:
+        raise UsageError("--mode says which direction of --objective is better: give both.")
+    try:
+        return framework.Objective.of(values.objective) if values.objective else None
+    except ValueError as error:
+        raise UsageError(f"Is more or less of {values.objective!r} better? Say --mode=max or --mode=min.") from error
 
 
 def configurations() -> dict[str, type]:

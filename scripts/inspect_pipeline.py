@@ -62,7 +62,7 @@ def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
         path = pathlib.Path(values.sheet).expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
         training_sheet(pipeline, path, seed=values.seed)
-        print(f"Training examples, as read and as augmented: {path}")
+        print(f"Training examples: {path}" if path.exists() else "There are neither images nor numbers to draw.")
     if values.benchmark:
         rates = measure(pipeline, values.batch_size, values.seed, values.seconds)
         print(

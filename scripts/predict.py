@@ -164,8 +164,10 @@ def ask(
         try:
             answered = function(**{name: tf.constant(array) for name, array in batch.items()})
         except tf.errors.OpError as error:
-            reason = error.message.strip().partition("\n")[0]
-            raise UsageError(f"{place}: the signature refuses this: {reason}") from error
+            # Between the heading and the graph's nodes is what the operation says.
+            _, _, reason = f"\n{error.message}".rpartition("<stack traces unavailable>\n")
+            reason, _, _ = reason.partition("\n\t [[")
+            raise UsageError(f"{place}: the signature refuses this: {reason.strip()}") from error
         answers = {name: answered[name].numpy() for name in names}
         size = len(next(iter(batch.values())))
         for name, array in answers.items():

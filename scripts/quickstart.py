@@ -21,6 +21,7 @@ import framework
 from framework.data.phases import TEST
 from framework.training.run_directory import RunDirectory
 
+_REQUEST = "request.jsonl"
 _CLIENT = pathlib.Path(__file__).resolve().parent / "quickstart_client.py"
 
 
@@ -63,6 +64,7 @@ def train(run_dir: str, seed: int) -> framework.Run:
         seed=seed,
         hparams={"width": 64, "dropout": 0.5},
         optimization=framework.Optimization(learning_rate=2e-3),
+        stopping=framework.Stopping(patience=8),
     )
 
 
@@ -72,11 +74,11 @@ def ask(run: framework.Run, index: int) -> None:
     if not 0 <= index < source.num_examples:
         raise command_line.UsageError(f"--image is 0 to {source.num_examples - 1}, got {index}.")
     example = source.arrays
-    image, label = example.features["image"][index], example.labels[index]
-    request = {"image": image[..., 0].tolist(), "label": str(label)}
+    request = {"image": example.features["image"][index].tolist(), "label": str(example.labels[index])}
+    path = run.run_dir / _REQUEST
+    path.write_text(f"{json.dumps(request)}\n", encoding="utf-8")
     sys.stdout.flush()  # what was said so far comes first
-    command = [sys.executable, str(_CLIENT), str(run.export_dir)]
-    subprocess.run(command, input=json.dumps(request), text=True, check=True)
+    subprocess.run([sys.executable, str(_CLIENT), str(run.export_dir), str(path)], check=True)
 
 
 def places(run: framework.Run) -> list[tuple[str, str]]:
@@ -92,12 +94,12 @@ def places(run: framework.Run) -> list[tuple[str, str]]:
 
 def next_steps(run: framework.Run) -> list[tuple[str, str]]:
     """Commands that work from here."""
-    export, bin_dir = run.export_dir, os.path.relpath(pathlib.Path(sys.executable).parent)
-    base = run.export_dir.parent.resolve()
+    tools, scripts = os.path.relpath(pathlib.Path(sys.executable).parent), os.path.relpath(_CLIENT.parent)
+    request, base = run.run_dir / _REQUEST, run.export_dir.parent.resolve()
     return [
-        ("curves", f"{bin_dir}/tensorboard --logdir {run.run_dir / 'logs'}"),
-        ("signatures", f"{bin_dir}/saved_model_cli show --all --dir {export}"),
-        ("predict", f"{bin_dir}/python {os.path.relpath(_CLIENT.parent)}/predict.py --export={run.run_dir} image.png"),
+        ("curves", f"{tools}/tensorboard --logdir {run.run_dir / 'logs'}"),
+        ("signatures", f"{tools}/saved_model_cli show --all --dir {run.export_dir}"),
+        ("predict", f"{tools}/python {scripts}/predict.py --export={run.run_dir} --input={request}"),
         ("serve", f"docker run -p 8501:8501 -e MODEL_NAME=digits -v {base}:/models/digits tensorflow/serving"),
     ]
 

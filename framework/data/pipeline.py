@@ -53,6 +53,9 @@ class Pipeline:
         pipeline.options = _arguments(cls.__init__, pipeline, *args, **kwargs)
         return pipeline
 
+    def __init__(self):
+        pass  # object's would swallow arguments without a word, since __new__ takes them
+
     @property
     def name(self) -> str:
         """What this pipeline is called in messages and configurations."""

@@ -22,7 +22,7 @@ which TensorFlow has on CPU and GPU, and gives the same bits on both. Not for cr
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -38,7 +38,7 @@ _WIDEST_PACKET = 16
 # Counters up to here are graph constants; longer ones would only swell the graph.
 _MAX_CONSTANT_WORDS = 1024
 
-Shape = Sequence[int | tf.Tensor] | tf.Tensor
+Shape: TypeAlias = Sequence[int | tf.Tensor] | tf.Tensor
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

@@ -141,7 +141,7 @@ class DatasetSource(Source):
         dataset: Features are a dict of named tensors, or one tensor, which is then named `"features"`.
         batched: Whether the elements already are batches; they are regrouped to the batch size asked for.
         num_examples: Where tf.data can't tell the length. Without it the dataset is counted by reading it once. Whoever
-            reads a dataset that turns out to be shorter gets an `InvalidArgumentError`.
+            reads a dataset that turns out to be shorter gets a `FailedPreconditionError`.
         shuffle_buffer: Examples among which the next one of an epoch is drawn.
 
     Raises:
@@ -225,11 +225,11 @@ def _as_array(value: Any, what: str) -> np.ndarray:
     if array.dtype.kind in "US":
         array = array.astype(object)
     if array.dtype.kind == "O":
-        bad = next((item for item in array.flat if not isinstance(item, (str, bytes))), None)
-        if bad is not None:
+        other = [item for item in array.flat if not isinstance(item, (str, bytes))]
+        if other:
             raise TypeError(
-                f"The {what} holds Python objects such as {bad!r} ({type(bad).__name__}); expected numbers, booleans "
-                f"or text throughout. Fill missing values and convert it first."
+                f"The {what} holds Python objects such as {other[0]!r} ({type(other[0]).__name__}); expected numbers, "
+                "booleans or text throughout. Fill missing values and convert it first."
             )
     elif array.dtype.kind not in "fiub":
         raise TypeError(f"The {what} has dtype {array.dtype}; expected numbers, booleans or text.")

@@ -129,6 +129,7 @@ class Accuracy(keras.metrics.MeanMetricWrapper):
 
 
 def _is_correct(y_true, y_pred):
+    y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
     predicted = tf.argmax(y_pred, axis=-1, output_type=tf.int64)
     if y_true.shape.rank == y_pred.shape.rank and y_true.shape[-1] == y_pred.shape[-1]:
         y_true = tf.argmax(y_true, axis=-1, output_type=tf.int64)

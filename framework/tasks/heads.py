@@ -19,7 +19,8 @@ class Heads(Task):
     """A dict of tasks, trained on the weighted sum of their losses.
 
     The builder returns a dict of outputs with the same keys, labels are a dict with the same keys, and predictions
-    are named `<head>_<prediction>`.
+    are named `<head>_<prediction>`. In the logs, `loss` and all metrics count every example once; `<head>_loss` is
+    Keras' own mean over batches, in which a smaller last one counts as much as the others.
 
     Attributes:
         tasks: `{head: task}`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import json
 import platform
 from collections.abc import Callable, Mapping
@@ -49,8 +50,10 @@ def resolve_pipeline(pipeline: str | Pipeline | Callable[..., Pipeline], options
         raise TypeError(f"The pipeline {pipeline!r} with the options {dict(options)}: {error}.") from error
     if not isinstance(made, Pipeline):
         raise TypeError(f"The pipeline {pipeline!r} must make a Pipeline, it made {type(made).__name__}.")
-    if isinstance(pipeline, str):
-        made.options = {**made.options, **options}
+    if isinstance(pipeline, str) and not inspect.isclass(factory):
+        # What makes it again is what the function takes, and not what it has put together.
+        parameters = inspect.signature(factory).parameters.values()
+        made.options = {p.name: p.default for p in parameters if p.default is not p.empty} | dict(options)
     return made
 
 

@@ -155,10 +155,8 @@ def compile_arguments(pipeline: Pipeline, loss: Any = None, metrics: Any = None)
     """Loss and metrics for `Model.compile`: the task's, where none are given (as objects or serialized)."""
     task = pipeline.task
     loss = _deserialized(loss, keras.losses.get) if loss is not None else task.loss()
-    if metrics is None:
-        metrics = task.metrics()
-    else:
-        metrics = [_deserialized(metric, keras.metrics.get) for metric in metrics]
+    given = None if metrics is None else [_deserialized(metric, keras.metrics.get) for metric in metrics]
+    metrics = task.metrics() if given is None else given
     weighted = pipeline.require_source("train").spec.weights is not None
     arguments = {"loss": loss, "weighted_metrics" if weighted else "metrics": metrics}
     weights = getattr(task, "weights", None)

@@ -2,9 +2,9 @@
 
     python scripts/benchmarks/checkpoint_cost.py
 
-Stall: milliseconds by which an epoch gets longer for each checkpoint in it, in `Model.fit` on the same model and
-data: ours (copied to host memory, written by a thread), ours written at once, and `keras.callbacks.BackupAndRestore`. Also the
-call alone. For a small network and for ResNet50 (random weights, Adam).
+Stall: milliseconds by which an epoch gets longer for each checkpoint in it, in `Model.fit` on the same model and data:
+ours (copied to host memory, written by a thread), ours written at once, and `keras.callbacks.BackupAndRestore`. Also
+the call alone. For a small network and for ResNet50 (random weights, Adam).
 
 Resume: seconds from the start of the dataset to its first batch at 10, 50 and 90 % of an epoch, by jumping (arrays),
 by skipping before decoding (a stream) and by replaying everything as a plain pipeline does.

@@ -212,9 +212,10 @@ def test_what_a_module_lacks_itself_is_its_own_error(tmp_path, monkeypatch):
 
 def test_table():
     rows = [("loss", 0.0351234), ("accuracy", 1.0), ("steps", 120)]
-    assert command_line.table(rows).splitlines() == [
-        "  loss      0.035123",
-        "  accuracy         1",
-        "  steps          120",
-    ]
+    assert command_line.table(rows).splitlines() == ["  loss      0.0351", "  accuracy  1.0000", "  steps        120"]
     assert command_line.table([("a", "b"), ("long", "c", "d")], indent="") == "a     b\nlong  c  d"
+
+
+def test_numbers_of_a_table():
+    rows = [(0.0,), (1e-5,), (-2.5e6,), (float("nan"),)]
+    assert command_line.table(rows, indent="").split() == ["0.0000", "1.000e-05", "-2.500e+06", "nan"]

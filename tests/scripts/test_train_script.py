@@ -31,7 +31,11 @@ def test_list_shows_what_there_is_and_what_it_takes(run_script):
         (["--optimizer=adma"], ["Unknown optimizer 'adma'", "Did you mean 'adam'"]),
         (["--learning_rate=-1"], ["learning_rate must be positive, got -1"]),
         (["--batch_size=1000"], ["batch_size 1000 is larger than the training split"]),
-        (["--objective=val_acuracy"], ["val_acuracy", "Did you mean 'val_accuracy'"]),
+        (["--objective=val_acuracy"], ["Is more or less of 'val_acuracy' better? Say --mode=max"]),
+        (
+            ["--objective=val_acuracy", "--mode=max"],
+            ["'val_acuracy' won't be in the logs", "Did you mean 'val_accuracy'"],
+        ),
         (["--import=not_there"], ["--import not_there: there is no module"]),
         (["--run_dir=/proc/nowhere"], ["run_dir '/proc/nowhere' can't be written"]),
     ],

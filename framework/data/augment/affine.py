@@ -175,7 +175,8 @@ def _move(
     flipped = [drawn < 0.5 if asked else None for drawn, asked in zip((flip_y, flip_x), motion.flips, strict=True)]
     pixels = [_whole_pixels(*args) for args in zip((down, right), size, motion.shifts, strict=True)]
     if motion.whole_pixels:
-        return pick(images, *(_source(*args) for args in zip(size, flipped, pixels, strict=True)), sampling)
+        rows, columns = (_source(*args) for args in zip(size, flipped, pixels, strict=True))
+        return pick(images, rows, columns, sampling)
 
     # The inverse map, from an output's place to its source's: undo the rotation and the zoom, then the flip.
     angle = (tf.cast(angle, tf.float64) * 2.0 - 1.0) * math.radians(motion.rotation)

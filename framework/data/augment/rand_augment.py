@@ -75,8 +75,9 @@ def rand_augment(
     _check(images, num_layers, magnitude, value_range)
     sampling = Sampling(interpolation, fill_value=_GRAY)
     dtype, static_shape = images.dtype, images.shape
+    low, high = value_range or (0.0, 255.0)
+    scale = (high - low) / 255.0
     if dtype != tf.uint8:
-        low, scale = value_range[0], (value_range[1] - value_range[0]) / 255.0
         images = from_float((to_float(images) - low) * (1.0 / scale), tf.uint8)
     drawn = random.uniform(own_seeds(seeds, "rand_augment", salt), [num_layers, 2])
     for layer in range(num_layers):

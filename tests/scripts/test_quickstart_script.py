@@ -1,0 +1,61 @@
+"""What the README promises of its first command, with its real settings."""
+
+import re
+import time
+
+import pytest
+from conftest import run_command
+
+
+def _accuracy(out):
+    return float(re.search(r"^  accuracy +(\S+)$", out, re.MULTILINE)[1])
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quickstart")
+    return folder, run_command("quickstart", cwd=folder, timeout_secs=600)
+
+
+def test_the_first_call(quickstart):
+    folder, done = quickstart
+    assert done.returncode == 0, done.stderr
+    assert _accuracy(done.stdout) >= 0.985
+    epochs, best = map(int, re.search(r"(\d+) epochs in \d+ seconds; the best, epoch (\d+)", done.stdout).groups())
+    assert best <= epochs < 40  # it stopped early
+    assert "Epoch 1/40" in done.stdout
+    said = re.search(r"serving_default: '(\d)' with probability (\S+); the label is '(\d)'", done.stdout)
+    assert said[1] == said[3]
+    assert 0.5 < float(said[2]) <= 1
+    for place in re.findall(r"runs/quickstart/(?:export/\d+|report/\S+|\S+\.csv|\S+\.json)", done.stdout):
+        assert (folder / place).exists(), place
+    assert (folder / "runs/quickstart/report/confusion_test.png").exists()
+
+
+def test_a_second_call_returns_the_finished_run(quickstart):
+    folder, first = quickstart
+    before = (folder / "runs/quickstart/history.csv").read_bytes()
+    began = time.monotonic()
+    done = run_command("quickstart", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("The run in runs/quickstart is finished; the same call returns it.")
+    assert "Epoch" not in done.stdout
+    assert _accuracy(done.stdout) == _accuracy(first.stdout)
+    assert (folder / "runs/quickstart/history.csv").read_bytes() == before
+    assert time.monotonic() - began < 60
+
+
+def test_what_to_try_next_works(quickstart):
+    folder, first = quickstart
+    predict = re.search(r"predict +\S+/python \S+/predict\.py (.+)$", first.stdout, re.MULTILINE)[1]
+    done = run_command("predict", *predict.split(), "--outputs=class_name", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    label = re.search(r"the label is '(\d)'", first.stdout)[1]
+    assert done.stdout == f'{{"class_name": "{label}"}}\n'
+
+
+def test_another_seed_is_another_run(quickstart):
+    folder, _ = quickstart
+    done = run_command("quickstart", "--seed=1", cwd=folder)
+    assert done.returncode == 2
+    assert "training.seed: was 0, now 1" in done.stderr
