@@ -94,7 +94,8 @@ class Pipeline:
     def preprocess(self, features: Features) -> Features:
         """Turns a batch of raw features into the model's inputs; the same in training, evaluation and serving.
 
-        Pure, deterministic and batched; made of TensorFlow operations, since every signature carries it.
+        Pure (it leaves the dict that it is given alone), deterministic and batched; made of TensorFlow operations, since
+        every signature carries it.
 
         Args:
             features: `{name: [batch, ...]}`.
@@ -139,7 +140,8 @@ class Pipeline:
 
         Raises:
             TypeError: `preprocess` doesn't return a dict of dense tensors.
-            ValueError: An output hasn't the batch as its first axis, or a name that no input can have.
+            ValueError: An output hasn't the batch as its first axis, or a name that no input can have, or `preprocess`
+                changes the dict that it is given.
         """
         specs = {name: feature.spec(name) for name, feature in self.features.items()}
         outputs = tf.function(self.preprocess).get_concrete_function(specs).structured_outputs

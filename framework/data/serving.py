@@ -60,13 +60,15 @@ def receivers(pipeline: Pipeline) -> dict[str, Receiver]:
 def _own(pipeline: Pipeline, own: Signature) -> Callable[[Features], Features]:
     def to_model(inputs: Features) -> Features:
         features = own.function(inputs)
-        return pipeline.preprocess(features) if own.returns == "raw" else features
+        if own.returns == "model":
+            return features
+        return pipeline.preprocess(checked(features, pipeline.features, f"{pipeline.name}'s signature {own.name!r}"))
 
     return to_model
 
 
 def checked(features: Features, expected: Mapping[str, Feature], where: str) -> dict[str, tf.Tensor]:
-    """The tensors that a model expects, each with the shape it expects.
+    """The tensors that are expected, of the model's inputs or of raw features, each with the shape that is expected.
 
     Raises:
         ValueError: One is missing, or has another shape or dtype.
@@ -74,12 +76,12 @@ def checked(features: Features, expected: Mapping[str, Feature], where: str) -> 
     result = {}
     for name, feature in expected.items():
         if name not in features:
-            raise ValueError(f"{where} doesn't make the model's input {name!r}; it makes {sorted(features)}.")
+            raise ValueError(f"{where} doesn't make {name!r}, which is expected; it makes {sorted(features)}.")
         tensor = tf.convert_to_tensor(features[name])
         if tensor.dtype.name != feature.dtype or not tensor.shape[1:].is_compatible_with(feature.shape):
             raise ValueError(
-                f"{where} makes '{name}' as {tensor.dtype.name}{tensor.shape}, the model expects "
-                f"{feature.dtype} (None, {', '.join(map(str, feature.shape))})."
+                f"{where} makes '{name}' as {tensor.dtype.name}{tensor.shape}, expected is "
+                f"{feature.dtype}(None, {', '.join(map(str, feature.shape))})."
             )
         result[name] = tf.ensure_shape(tensor, (None, *feature.shape))
     return result

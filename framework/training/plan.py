@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import inspect
 import json
+import os
 import platform
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -139,8 +140,11 @@ def builder_from_config(config: Mapping[str, Any]) -> Callable[..., Any]:
 
 
 def environment() -> dict[str, str]:
-    """Versions, for the record."""
+    """What the last bit of a sum depends on, for the record."""
     return {
+        "processor": platform.machine(),
+        "threads": str(tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()),
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         "framework": framework.__version__,
         "python": platform.python_version(),
         "tensorflow": tf.__version__,

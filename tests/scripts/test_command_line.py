@@ -1,11 +1,14 @@
 """What the scripts' command lines have in common; no TensorFlow."""
 
+import os
+import subprocess
 import sys
 from typing import Literal
 
 import command_line
 import pytest
 from absl import flags as absl_flags
+from calling_scripts import SCRIPTS
 from command_line import UsageError
 
 
@@ -151,6 +154,27 @@ def test_exit_codes(capsys):
         "(--debug shows where this comes from)",
     ]
     assert command_line.call(_raising(KeyboardInterrupt()), flags.values, arguments) == 130
+
+
+_TALKS = """
+import command_line
+
+def main(values, arguments):
+    for number in range(100_000):
+        print(number)
+
+command_line.run(main, lambda flags: None)
+"""
+
+
+def test_who_has_read_enough_gets_no_traceback(tmp_path):
+    (tmp_path / "talks.py").write_text(_TALKS)
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+    command = f"{sys.executable} talks.py | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "0\n", "")
 
 
 def test_a_usage_error_needs_no_traceback(capsys):

@@ -6,8 +6,6 @@ import tensorflow as tf
 def box_mask(images: tf.Tensor, top: tf.Tensor, bottom: tf.Tensor, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
     """Returns which values are inside one rectangle per image; what hangs over the edge is cut off.
 
-    The mask has the images' full shape: `tf.where` is slow where it has to repeat a mask over the channels.
-
     Args:
         images: [batch, height, width, channels].
         top: First row, int32 [batch].

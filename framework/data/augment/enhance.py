@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from framework.data.augment.images import from_float
+from framework.data.augment.images import from_float, select
 
 
 def autocontrast(images: tf.Tensor) -> tf.Tensor:
@@ -47,13 +47,13 @@ def solarize(images: tf.Tensor, threshold: float) -> tf.Tensor:
     """Inverts the values from the threshold on.
 
     Args:
-        images: uint8 of any shape.
+        images: uint8 [batch, height, width, channels].
         threshold: In [0, 256]; 256 inverts none.
 
     Returns:
         uint8 of the same shape.
     """
-    return tf.where(tf.cast(images, tf.float32) < threshold, images, 255 - images)
+    return select(tf.cast(images, tf.float32) < threshold, images, 255 - images)
 
 
 def posterize(images: tf.Tensor, bits: int) -> tf.Tensor:

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from framework.data import random
 from framework.data.augment.box import box_mask
-from framework.data.augment.images import check_images, check_share, own_seeds, part_of, spatial_size
+from framework.data.augment.images import check_images, check_share, own_seeds, part_of, select, spatial_size
 from framework.data.augment.warp import Sampling
 from framework.data.random import without_autograph
 
@@ -63,4 +63,4 @@ def random_erase(
         # An image that is spared has a rectangle of no rows.
         edges += [first, first + tf.where(drawn[:, 2] < probability, extent, 0)]
     mask = box_mask(images, *edges)
-    return tf.where(mask, tf.fill(tf.shape(images), tf.cast(fill_value, images.dtype)), images)
+    return select(mask, tf.cast(fill_value, images.dtype), images)

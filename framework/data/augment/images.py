@@ -74,3 +74,12 @@ def check_value_range(function: str, value_range: ValueRange) -> None:
 def times(factors: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     """Multiplies [batch, numbers] by one factor per example."""
     return values * tf.cast(factors, values.dtype)[:, tf.newaxis]
+
+
+def select(mask: tf.Tensor, values: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """Returns the values, of the images' shape or a scalar, where the mask of that shape is set, the images elsewhere.
+
+    That is `tf.where`, which in TensorFlow 2.21 takes five times as long for four axes as for one.
+    """
+    values = values if values.shape.rank == 0 else tf.reshape(values, [-1])
+    return tf.reshape(tf.where(tf.reshape(mask, [-1]), values, tf.reshape(images, [-1])), tf.shape(images))

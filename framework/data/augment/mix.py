@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from framework.data import random
 from framework.data.augment.box import box_mask
-from framework.data.augment.images import check_images, from_float, own_seeds, times, to_float
+from framework.data.augment.images import check_images, from_float, own_seeds, select, times, to_float
 from framework.data.random import without_autograph
 
 # A proposal is accepted with a probability of at least 0.95: that none of 8 is happens once in 10**10.
@@ -101,7 +101,7 @@ def cutmix(
         )
         edges += [tf.cast(first, tf.int32), tf.cast(last, tf.int32)]
         covered = covered * ((last - first) / length)
-    mixed = tf.where(box_mask(images, *edges), tf.gather(images, partner), images)
+    mixed = select(box_mask(images, *edges), tf.gather(images, partner), images)
     return mixed, _blend(labels, partner, tf.cast(1.0 - covered, tf.float32))
 
 

@@ -52,12 +52,12 @@ def test_options_are_the_constructor_s_arguments():
 
     assert Plain().options == {}
     assert (Plain().name, Numbers().name) == ("Plain", "Numbers")
+
+    class Strict(Pipeline):
+        def __init__(self, scale=1.0):
+            pass
+
     with pytest.raises(TypeError, match="scales"):
-
-        class Strict(Pipeline):
-            def __init__(self, scale=1.0):
-                pass
-
         Strict(scales=2.0)
 
 
@@ -137,7 +137,7 @@ def test_what_learn_returns_is_checked():
 def test_the_interface_is_what_preprocess_makes():
     class Two(Numbers):
         def preprocess(self, features):
-            x = tf.cast(features.pop("x"), tf.float16)
+            x = tf.cast(features["x"], tf.float16)
             return {"image": tf.reshape(x, (-1, 2, 1)), "parity": tf.cast(features["y"], tf.int64) % 2}
 
     assert Numbers().interface() == Numbers.features
@@ -181,6 +181,7 @@ def returning(make):
         ),
         (lambda f: {"two words": f["x"]}, ValueError, r"Returning\.preprocess has names that .*: 'two words'"),
         (lambda f: {"X": f["x"], "x": f["x"]}, ValueError, "can't tell them apart"),
+        (lambda f: {"x": f.pop("x")}, ValueError, "should not modify its Python input arguments"),
     ],
 )
 def test_what_preprocess_returns_is_checked(make, error, message):

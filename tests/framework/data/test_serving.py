@@ -14,7 +14,7 @@ class Points(Pipeline):
     task = tasks.Regression()
 
     def preprocess(self, features):
-        x = tf.cast(features.pop("x"), tf.float32) / 10.0
+        x = tf.cast(features["x"], tf.float32) / 10.0
         return {"sum": tf.reduce_sum(x, -1), "length": tf.strings.length(features["word"])}
 
 
@@ -115,6 +115,23 @@ def test_a_reserved_name_is_refused(name):
         receivers(Clash())
 
 
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ({"word": "s"}, r"Clumsy's signature 'from_words' doesn't make 'x', which is expected; it makes \['word'\]"),
+        ({"word": "s", "x": [[1, 2]]}, r"makes 'x' as int32\(1, 2\), expected is uint8\(None, 2\)"),
+    ],
+)
+def test_raw_features_of_one_s_own_are_checked(made, message):
+    class Clumsy(Points):
+        @signature({"word": Feature((), "string")})
+        def from_words(self, inputs):
+            return {name: inputs["word"] if name == "word" else tf.constant(value) for name, value in made.items()}
+
+    with pytest.raises(ValueError, match=message):
+        answer(receivers(Clumsy())["from_words"], {"word": ["a"]})
+
+
 EXPECTED = {"a": Feature((2,), "float32"), "b": Feature((None,), "int64")}
 
 
@@ -126,12 +143,12 @@ def test_checked_passes_what_the_model_takes_and_drops_the_rest():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"a": tf.zeros((3, 2))}, r"here doesn't make the model's input 'b'; it makes \['a'\]"),
-        ({"a": tf.zeros((3, 4))}, r"here makes 'a' as float32\(3, 4\), the model expects float32 \(None, 2\)"),
-        ({"a": tf.zeros((3, 2), tf.float64)}, r"makes 'a' as float64\(3, 2\), the model expects float32"),
+        ({"a": tf.zeros((3, 2))}, r"here doesn't make 'b', which is expected; it makes \['a'\]"),
+        ({"a": tf.zeros((3, 4))}, r"here makes 'a' as float32\(3, 4\), expected is float32\(None, 2\)"),
+        ({"a": tf.zeros((3, 2), tf.float64)}, r"makes 'a' as float64\(3, 2\), expected is float32"),
         (
             {"a": tf.zeros((3, 2)), "b": tf.zeros(3, tf.int64)},
-            r"'b' as int64\(3,\), the model expects int64 \(None, None\)",
+            r"'b' as int64\(3,\), expected is int64\(None, None\)",
         ),
     ],
 )

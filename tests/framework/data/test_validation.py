@@ -80,7 +80,7 @@ def test_a_training_split_is_needed():
     [
         (
             {"xx": X},
-            r"source\('train'\) has no feature 'x'\. Did you mean 'xx'\? It has \['xx'\]; the pipeline declares \['x'\]",
+            r"\('train'\) has no feature 'x'\. Did you mean 'xx'\? It has \['xx'\]; the pipeline declares \['x'\]",
         ),
         (
             {"x": X.astype(np.float64)},

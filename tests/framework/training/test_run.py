@@ -132,7 +132,7 @@ class TestPredict:
             ({"image": IMAGES[:2, 0]}, r"Feature 'image' has shape \(2, 2\), expected \(examples, 2, 2\)"),
             ({"image": IMAGES[0]}, r"Feature 'image' has shape \(2, 2\)"),
             ({"image": IMAGES[:2] + 0.5}, r"Feature 'image' has the value \d+\.5, which uint8 can't hold"),
-            ({"image": IMAGES[:2].astype(np.int64) + 200}, r"Feature 'image' has the value [23]\d\d, which uint8 can't hold"),
+            ({"image": IMAGES[:2].astype(np.int64) + 200}, r"Feature 'image' has the value [23]\d\d, which"),
             ({"size": ["big", "small"]}, r"Feature 'size' has dtype <U5, expected float32"),
             ({"size": SIZES[:3]}, r"same number of examples, got {'image': 2, 'size': 3, 'kind': 2}"),
         ],
