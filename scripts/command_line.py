@@ -168,7 +168,7 @@ def import_own(values: absl_flags.FlagValues) -> None:
     import_modules(getattr(values, "import"))
 
 
-def import_modules(names: Iterable[str]) -> None:
+def import_modules(names: Iterable[str], *, flag: str = "import") -> None:
     """Imports a person's own modules, which register their models and pipelines; the current directory comes first.
 
     Raises:
@@ -182,9 +182,9 @@ def import_modules(names: Iterable[str]) -> None:
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise
-            hint = f" Write --import {name.removesuffix('.py').replace('/', '.')}." if name.endswith(".py") else ""
+            hint = f" Write --{flag} {name.removesuffix('.py').replace('/', '.')}." if name.endswith(".py") else ""
             raise UsageError(
-                f"--import {name}: there is no module {error.name!r} in {os.getcwd()} or among what is installed.{hint}"
+                f"--{flag} {name}: there is no module {error.name!r} in {os.getcwd()} or among what is installed.{hint}"
             ) from error
 
 
@@ -197,7 +197,7 @@ def import_object(flag: str, place: str) -> Any:
     module, colon, name = place.partition(":")
     if not colon:
         raise UsageError(f"--{flag} takes module:name, such as my_package.my_module:MyClass. Got {place!r}.")
-    import_modules([module])
+    import_modules([module], flag=flag)
     if not hasattr(sys.modules[module], name):
         raise UsageError(f"--{flag} {place}: the module {module} has no {name!r}.")
     return getattr(sys.modules[module], name)

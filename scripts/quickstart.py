@@ -35,7 +35,7 @@ def define_flags(flags: command_line.Flags) -> None:
 def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
     finished_before = RunDirectory(values.run_dir).result is not None
     if finished_before:
-        print(f"The run in {values.run_dir} is finished; the same call returns it. Delete the directory to train anew.")
+        print(f"{values.run_dir} holds a finished run, which the same call returns. Delete it to train anew.")
     else:
         print("Training small_cnn on 1,258 handwritten digits; early stopping watches 270 others.\n")
     began = time.monotonic()

@@ -94,8 +94,8 @@ class Pipeline:
     def preprocess(self, features: Features) -> Features:
         """Turns a batch of raw features into the model's inputs; the same in training, evaluation and serving.
 
-        Pure (it leaves the dict that it is given alone), deterministic and batched; made of TensorFlow operations, since
-        every signature carries it.
+        Pure (it leaves the dict that it is given alone), deterministic and batched; made of TensorFlow operations,
+        since every signature carries it.
 
         Args:
             features: `{name: [batch, ...]}`.

@@ -109,7 +109,10 @@ def pipeline_from_arrays(
     task, splits = _settle_task(task, splits)
     arrays = {phase: ArraySource(*split) for phase, split in splits.items()}
     shares[TRAIN] = 1.0 - sum(shares.values())
-    sources: dict[str, Source] = {**arrays, **split_source(arrays[TRAIN], shares, seed=split_seed)}
+    # By class where there are classes; integers may as well be amounts.
+    stratify = isinstance(task, (Classification, BinaryClassification))
+    divided = split_source(arrays[TRAIN], shares, stratify=stratify, seed=split_seed)
+    sources: dict[str, Source] = {**arrays, **divided}
     return ReadyMadePipeline(sources, task, preprocess, augment)
 
 
@@ -182,7 +185,9 @@ def _settle_task(task: Task | None, splits: dict[str, tuple]) -> tuple[Task, dic
     if task is None:
         task = Classification(class_names=names)
     elif not isinstance(task, (Classification, BinaryClassification)):
-        raise TypeError(f"The labels are text such as {train_labels[0]!r}, which {type(task).__name__} can't take.")
+        raise TypeError(
+            f"The labels are text such as {str(train_labels[0])!r}, which {type(task).__name__} can't take."
+        )
     ids = {name: index for index, name in enumerate(names)}
     return task, {phase: (features, _number(labels, ids, phase)) for phase, (features, labels) in splits.items()}
 

@@ -448,19 +448,22 @@ def _check_training_order(data: Pipeline) -> None:
     batch_size = min(7, count)
     steps = steps_per_epoch(source, batch_size)
 
-    def epochs(seed: int) -> list[list[dict[str, np.ndarray]]]:
-        dataset = train_dataset(data, batch_size=batch_size, seed=seed).take(2 * steps)
-        batches = [_flat(batch) for batch in dataset]
-        return [batches[:steps], batches[steps:]]
+    def read(start: Position) -> list[dict[str, np.ndarray]]:
+        """Everything from `start` to the end of the second epoch."""
+        dataset = train_dataset(data, batch_size=batch_size, seed=0, start=start)
+        return [_flat(batch) for batch in dataset.take(2 * steps - start.epoch * steps - start.step)]
 
-    for number, (first, again) in enumerate(zip(epochs(0), epochs(0), strict=True)):
-        for step, (one, other) in enumerate(zip(first, again, strict=True)):
+    whole = read(Position())
+    # From the middle too: there a generator with a state of its own has another one than when it got there by itself.
+    for start in (Position(), Position(0, steps // 2), Position(1)):
+        first = start.epoch * steps + start.step
+        for number, (one, other) in enumerate(zip(whole[first:], read(start), strict=True), first):
             differing = [name for name in one if _bytes(one[name]) != _bytes(other[name])]
             _require(
                 not differing,
-                f"{data.name}: {differing} of epoch {number}, step {step} differ when read again with the same seed. "
-                "augment must draw all its randomness from seeds, preprocess must have none, and the source must keep "
-                "its order.",
+                f"{data.name}: {differing} of epoch {number // steps}, step {number % steps} differ when read again "
+                f"with the same seed from epoch {start.epoch}, step {start.step}. augment must draw all its randomness "
+                "from seeds, preprocess must have none, and the source must keep its order.",
             )
     orders = {key: _indices(data, *key, batch_size) for key in ((0, 0), (0, 1), (1, 0))}
     for (seed, epoch), order in orders.items():

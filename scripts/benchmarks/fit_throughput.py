@@ -30,6 +30,7 @@ _EXAMPLES = flags.DEFINE_integer("examples", 12_800, "Training images.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images of a step.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed epochs of each contender.")
 _SHIFT = flags.DEFINE_integer("shift", 2, "Largest shift in pixels.")
+_WIDTH = flags.DEFINE_integer("width", 16, "Filters of the first convolution.")
 _SIZE = 28
 
 
@@ -66,7 +67,7 @@ def our_augment(features, labels, seeds):
 
 
 def build(pipeline: framework.Pipeline) -> keras.Model:
-    return framework.build_model(framework.get_model("small_cnn"), pipeline.interface(), pipeline.task, seed=0)
+    return framework.build_model(framework.get_model("small_cnn"), pipeline.interface(), pipeline.task, {"width": _WIDTH.value}, seed=0)
 
 
 def run_limit(model: keras.Model, pipeline, images, labels, turns: Turns, epochs: int) -> None:
@@ -101,6 +102,7 @@ def run_fit(pipeline, turns: Turns, epochs: int) -> None:
             run_dir=run_dir,
             epochs=epochs,
             batch_size=_BATCH_SIZE.value,
+            hparams={"width": _WIDTH.value},
             stopping=None,
             callbacks=[turns],
             verbose=0,

@@ -24,6 +24,6 @@ def run_script(capsys) -> Callable[..., tuple[int, str, str]]:
 def wine_run(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A small finished run on the wine data."""
     run_dir = tmp_path_factory.mktemp("wine") / "run"
-    argv = f"--model=mlp --hparam width=8 --pipeline=wine --run_dir={run_dir} --epochs=3 --verbose=0".split()
+    argv = f"--model=mlp --hparam width=8 --pipeline=wine --run_dir={run_dir} --epochs=2 --verbose=0".split()
     assert call("train", *argv, "--learning_rate=0.02", "--batch_size=32") == 0
     return run_dir

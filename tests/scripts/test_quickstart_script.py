@@ -27,7 +27,7 @@ def test_the_first_call(quickstart):
     said = re.search(r"serving_default: '(\d)' with probability (\S+); the label is '(\d)'", done.stdout)
     assert said[1] == said[3]
     assert 0.5 < float(said[2]) <= 1
-    for place in re.findall(r"runs/quickstart/(?:export/\d+|report/\S+|\S+\.csv|\S+\.json)", done.stdout):
+    for place in re.findall(r"runs/quickstart/(?:export/\d+|report/\S+|history\.csv|\w+\.jsonl?)", done.stdout):
         assert (folder / place).exists(), place
     assert (folder / "runs/quickstart/report/confusion_test.png").exists()
 
@@ -38,7 +38,7 @@ def test_a_second_call_returns_the_finished_run(quickstart):
     began = time.monotonic()
     done = run_command("quickstart", cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("The run in runs/quickstart is finished; the same call returns it.")
+    assert done.stdout.startswith("runs/quickstart holds a finished run, which the same call returns.")
     assert "Epoch" not in done.stdout
     assert _accuracy(done.stdout) == _accuracy(first.stdout)
     assert (folder / "runs/quickstart/history.csv").read_bytes() == before

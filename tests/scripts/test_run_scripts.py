@@ -102,7 +102,7 @@ def test_inspect_digits(run_script, tmp_path):
     ("pipeline", "expected"),
     [
         ("wine", ["alcohol/mean float32 () 13.0373", "class_0 35 12 12"]),
-        ("diabetes", ["objective val_rmse, min", "least 25 "]),
+        ("diabetes", ["objective val_rmse, min", "least 25.0000 "]),
     ],
 )
 def test_inspect_tables(run_script, pipeline, expected):

@@ -24,13 +24,13 @@ def _run(script, *argv, folder, stdin=""):
 
 
 def test_train_evaluate_predict_export(folder):
-    train = ["--model=mlp", "--hparam", "width=16", "--pipeline=wine", "--run_dir=runs/wine", "--epochs=4"]
+    train = ["--model=mlp", "--hparam", "width=16", "--pipeline=wine", "--run_dir=runs/wine", "--epochs=2"]
     out = _run("train", *train, "--learning_rate=0.05", "--batch_size=32", folder=folder)
-    assert "Epoch 4/4" in out
-    assert "The run in runs/wine is finished: 4 epochs" in out
+    assert "Epoch 2/2" in out
+    assert "The run in runs/wine is finished: 2 epochs" in out
 
     metrics = json.loads(_run("evaluate", "--run_dir=runs/wine", "--json", folder=folder))
-    assert metrics["accuracy"] > 0.8
+    assert metrics["accuracy"] > 0.6
 
     run = framework.Run.load(folder / "runs/wine")
     source = run.pipeline.require_source("test")

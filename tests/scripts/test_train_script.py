@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from framework.training.run_directory import RunDirectory
+
 
 def test_list_shows_what_there_is_and_what_it_takes(run_script):
     code, out, _ = run_script("train", "--list")
@@ -53,6 +55,22 @@ def test_a_mistake_is_a_message_and_not_a_traceback(run_script, tmp_path, argv, 
     assert not out
 
 
+def test_a_loss_that_is_no_number(run_script, tmp_path):
+    argv = ["--model=mlp", "--pipeline=diabetes", f"--run_dir={tmp_path}/run", "--epochs=2", "--verbose=0"]
+    code, _, err = run_script("train", *argv, "--optimizer=sgd", "--learning_rate=1e20", "--warmup=0")
+    assert code == 2
+    assert "error: The loss is" in err
+    assert "at epoch 0, step " in err
+
+
+def test_a_directory_that_another_process_writes_to(run_script, tmp_path):
+    with RunDirectory(tmp_path / "run"):
+        argv = ["--model=mlp", "--pipeline=wine", f"--run_dir={tmp_path}/run", "--batch_size=32"]
+        code, _, err = run_script("train", *argv)
+    assert code == 2
+    assert f"{tmp_path}/run is being written by process " in err
+
+
 def test_the_summary_says_where_everything_lies(run_script, wine_run):
     argv = [
         "--model=mlp",
@@ -60,18 +78,18 @@ def test_the_summary_says_where_everything_lies(run_script, wine_run):
         "width=8",
         "--pipeline=wine",
         f"--run_dir={wine_run}",
-        "--epochs=3",
+        "--epochs=2",
         "--verbose=0",
     ]
     code, out, _ = run_script("train", *argv, "--learning_rate=0.02", "--batch_size=32")
     assert code == 0
-    assert f"The run in {wine_run} was finished before: 3 epochs" in out
+    assert f"The run in {wine_run} was finished before: 2 epochs" in out
     assert "val_accuracy" in out
     assert f"{wine_run}/export/" in out
 
 
 def test_another_configuration_is_refused_with_the_difference(run_script, wine_run):
-    argv = ["--model=mlp", "--hparam", "width=9", "--pipeline=wine", f"--run_dir={wine_run}", "--epochs=3"]
+    argv = ["--model=mlp", "--hparam", "width=9", "--pipeline=wine", f"--run_dir={wine_run}", "--epochs=2"]
     code, _, err = run_script("train", *argv, "--learning_rate=0.02", "--batch_size=32")
     assert code == 2
     assert "model.hparams.width: was 8, now 9" in err

@@ -1,5 +1,6 @@
 import copy
 import pickle
+import textwrap
 
 import keras
 import numpy as np
@@ -30,14 +31,14 @@ class Numbers(Pipeline):
 
 
 def test_the_class_in_the_docstring_is_a_pipeline():
-    source = Pipeline.__doc__.split("\n\n")[2]
+    block = Pipeline.__doc__[Pipeline.__doc__.index("        class Digits") : Pipeline.__doc__.index("    Attributes:")]
     names = {
         "framework": framework,
         "tf": tf,
         "images": {"train": np.ones((3, 8, 8), np.uint8)},
         "labels": {"train": [1, 2, 3]},
     }
-    exec("\n".join(line.removeprefix("        ") for line in source.splitlines()), names)
+    exec(textwrap.dedent(block), names)
     digits = names["Digits"]()
     assert digits.interface() == {"image": Feature((8, 8, 1), "float32")}
     assert digits.require_source("train").num_examples == 3

@@ -1,0 +1,52 @@
+import keras
+import pytest
+
+import framework
+from framework import tasks
+from framework.features import Feature
+
+RESNET = framework.get_model("resnet")
+CIFAR = {"image": Feature((32, 32, 3))}
+
+
+def build(**hparams):
+    return framework.build_model(RESNET, CIFAR, tasks.Classification(10), hparams)
+
+
+def weighted_layers(model):
+    """Convolutions and the dense layer; projections of the shortcut don't count."""
+    return sum(
+        isinstance(layer, keras.layers.Dense)
+        or (isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (3, 3))
+        for layer in model.layers
+    )
+
+
+def test_depth_20_has_the_paper_s_parameters():
+    model = build(depth=20)
+    assert weighted_layers(model) == 20
+    # Table 6: 0.27 M; projections instead of the paper's padded shortcuts add a hundredth.
+    assert model.count_params() == pytest.approx(0.27e6, rel=0.03)
+
+
+@pytest.mark.parametrize("preactivation", [False, True])
+def test_depth_is_counted_in_both_variants(preactivation):
+    model = build(depth=8, preactivation=preactivation)
+    assert weighted_layers(model) == 8
+    # Three stages: 32, 16 and 8 pixels, doubling filters.
+    sizes = {layer.output.shape[1:] for layer in model.layers if isinstance(layer, keras.layers.Add)}
+    assert sizes == {(32, 32, 16), (16, 16, 32), (8, 8, 64)}
+
+
+@pytest.mark.parametrize("depth", [2, 0, 7, 18, 21, -4])
+def test_other_depths_are_refused(depth):
+    with pytest.raises(
+        ValueError, match=rf"A CIFAR-style ResNet has depth 6n \+ 2 \(8, 14, 20, 32, \.\.\.\), got {depth}"
+    ):
+        build(depth=depth)
+
+
+def test_statistics_are_those_of_all_replicas():
+    layers = [layer for layer in build(depth=8).layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert layers
+    assert all(layer.synchronized for layer in layers)
