@@ -36,10 +36,12 @@ PUBLIC = [
     "pipeline_from_datasets",
     "build_model",
     "Checkpoints",
+    "Divergence",
     "Exports",
     "Optimization",
     "Schedule",
     "Stopping",
+    "WarmStart",
     "fit",
     "Run",
 ]
