@@ -97,7 +97,8 @@ def resolve_hparams(builder: Callable[..., Any], hparams: Mapping[str, Any]) -> 
             continue
         value = hparams[name]
         expected = hints.get(name, type(parameter.default) if parameter.default not in (None, parameter.empty) else Any)
-        if not _is_of_type(value, expected):
+        # A default is right by definition, whatever its annotation: `width: int = None`.
+        if value is not parameter.default and not _is_of_type(value, expected):
             raise TypeError(
                 f"{title}: hyper-parameter {name!r} must be {_type_name(expected)}, "
                 f"got {value!r} ({type(value).__name__})."

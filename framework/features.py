@@ -110,7 +110,7 @@ def check_names(names: Iterable[str], where: str) -> None:
         ValueError: One isn't an ASCII identifier that begins with a letter, is a word that Python keeps for itself, or
             differs from another one in case alone; the message says how to rename it.
     """
-    names = list(names)
+    names = [str(name) for name in names]
     renamed = {name: _renamed(name) for name in names if _renamed(name) != name}
     if renamed:
         raise ValueError(

@@ -25,7 +25,7 @@ def wide_and_deep(
     """Numbers and categories through a wide and a deep part, whose hidden outputs are weighted jointly.
 
     Args:
-        inputs: Numbers are float `[batch]` or `[batch, values]`; categories are text or integers `[batch]`.
+        inputs: Numbers are float `[batch]` or `[batch, values]`; categories are text, integers or booleans `[batch]`.
         task: Any task.
         widths: Units of the deep part's hidden layers.
         embedding_size: Length of each category's embedding in the deep part.
@@ -38,7 +38,8 @@ def wide_and_deep(
         if "float" in tensor.dtype:
             numbers.append(keras.layers.Flatten()(tensor))
         elif tensor.ndim == 1:
-            categories.append((name, tensor))
+            # Yes and no are numbers to Keras' hashing.
+            categories.append((name, keras.ops.cast(tensor, "int32") if tensor.dtype == "bool" else tensor))
         else:
             raise ValueError(f"wide_and_deep takes categories as [batch], '{name}' has shape {tuple(tensor.shape)}.")
     pairs = list(itertools.combinations(categories, 2)) if cross else []

@@ -39,7 +39,8 @@ class Pipeline:
 
     Attributes:
         features: The raw features, as a client has them: `{name: Feature}`.
-        task: What is predicted. May be a property that uses `self.statistics`.
+        task: What is predicted. May be a property that uses `self.statistics`; it is read before they are learned too,
+            so write `self.statistics.get(name, default)`.
         statistics: What `learn` returned, there before the first `preprocess`.
     """
 

@@ -10,7 +10,8 @@ def test_my_pipeline():
     testing.assert_pipeline_conforms(my_pipeline)
 """
 
-from framework.testing.checks import assert_model_conforms, assert_pipeline_conforms
+from framework.testing.model_checks import assert_model_conforms
+from framework.testing.pipeline_checks import assert_pipeline_conforms
 from framework.testing.toys import TOYS, toy_images, toy_table, toy_values
 
 __all__ = [

@@ -67,7 +67,9 @@ def our_augment(features, labels, seeds):
 
 
 def build(pipeline: framework.Pipeline) -> keras.Model:
-    return framework.build_model(framework.get_model("small_cnn"), pipeline.interface(), pipeline.task, {"width": _WIDTH.value}, seed=0)
+    return framework.build_model(
+        framework.get_model("small_cnn"), pipeline.interface(), pipeline.task, {"width": _WIDTH.value}, seed=0
+    )
 
 
 def run_limit(model: keras.Model, pipeline, images, labels, turns: Turns, epochs: int) -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 import framework
-from framework.testing.checks import assert_export_reloads, trained_on_toy
+from framework.testing.model_checks import trained_on_toy
+from framework.testing.reloading import assert_export_reloads
 
 # Smaller than by default, where that saves a minute and leaves no line of the builder out.
 SMALL = {"resnet": {"depth": 8, "width": 8}}

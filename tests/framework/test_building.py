@@ -317,6 +317,14 @@ def test_an_unknown_hparam_shows_the_near_one():
         resolve_hparams(sequential, {"width": 3})
 
 
+def test_resolving_again_changes_nothing():
+    def sloppy(inputs, task, *, width: int = None, widths: tuple[int, ...] = ()):  # noqa: RUF013  as people write it
+        return None
+
+    resolved = resolve_hparams(sloppy, {})
+    assert resolve_hparams(sloppy, resolved) == resolved == {"width": None, "widths": ()}
+
+
 def test_a_required_hparam_is_asked_for():
     with pytest.raises(ValueError, match=r"Model 'settings' needs a value for the hyper-parameter 'width'"):
         resolve_hparams(settings, {})

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from framework.features import Feature, as_batch, check_names, describe, parse_examples
-from framework.testing.checks import serialized_examples
+from framework.testing.reloading import serialized_examples
 
 
 def test_shape_and_dtype_become_plain_values():
@@ -192,6 +192,7 @@ def test_names_are_identifiers():
         ("x\n", "x"),
         ("", "x_"),
         ("class", "class_"),
+        ("0", "x_0"),
         ("self", "self_"),
     ],
 )
@@ -200,6 +201,11 @@ def test_other_names_are_refused_with_a_better_one(name, better):
         check_names(["fine", name], "The data")
     assert f"data.rename(columns={ {name: better} })" in str(error.value)
     check_names([better], "The data")
+
+
+def test_numbers_are_no_names():
+    with pytest.raises(ValueError, match=r"can't have: '7'\. Expected letters"):
+        check_names([7], "data")
 
 
 def test_names_that_differ_in_case_alone_are_refused():

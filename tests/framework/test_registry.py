@@ -126,6 +126,14 @@ def test_a_cell_run_again_replaces_its_function(models):
     assert models.get("notebook_cnn")(None, None) == 2
 
 
+def test_a_class_of_a_cell_run_again_is_replaced(monkeypatch):
+    monkeypatch.setattr(registry, "load_plugins", lambda: None)
+    pipelines = Registry("pipeline", lambda target: None)
+    for cell in (1, 2):
+        run_cell(pipelines, cell, f"@models.register\nclass Notebook: cell = {cell}")
+    assert pipelines.get("Notebook").cell == 2
+
+
 def test_a_cell_can_t_take_a_name_from_a_file(models):
     models.register(name="notebook_cnn")(build)
     with pytest.raises(ValueError, match=r"taken twice: by .*test_registry\.py:\d+ and by <cell 1>:2"):

@@ -6,7 +6,7 @@ from framework import tasks
 from framework.data.pipeline import Pipeline, signature
 from framework.data.serving import DEFAULT, EXAMPLES, FEATURES, SERIALIZED, checked, receivers
 from framework.features import Feature
-from framework.testing.checks import serialized_examples
+from framework.testing.reloading import serialized_examples
 
 
 class Points(Pipeline):

@@ -70,6 +70,18 @@ def test_a_task_is_needed(task):
         check_pipeline(Points(arrays(), task=task))
 
 
+def test_a_task_may_use_what_is_learned():
+    class Learned(Points):
+        task = property(lambda self: tasks.Regression(offset=float(self.statistics.get("mean", 0.0))))
+
+        def learn(self, train):
+            return {"mean": np.mean([example.labels.numpy().mean() for example in train])}
+
+    pipeline = Learned(arrays(np.arange(6.0)))
+    check_pipeline(pipeline)
+    assert pipeline.with_statistics().task.offset == 2.5
+
+
 def test_a_training_split_is_needed():
     with pytest.raises(ValueError, match="The pipeline Points has no train split"):
         check_pipeline(Points(None))

@@ -217,7 +217,7 @@ class TestInAFreshProcess:
         )
         assert client.returncode == 0, client.stderr
         answers = np.load(tmp_path / "answers.npz")
-        ids = [[1, 1, 2, 3], [2, 2, 3, 2], [1, 1, 0, 0], [3, 3, 1, 0]]
+        ids = [[1, 1, 2, 3], [2, 3, 3, 2], [1, 1, 0, 0], [3, 2, 1, 0]]
         inputs = {"ids": tf.constant(ids, tf.float32), "colour": tf.constant(WORDS["colour"])}
         np.testing.assert_allclose(answers["logits"], model(inputs, training=False), rtol=0, atol=1e-5)
 

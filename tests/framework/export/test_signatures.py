@@ -228,15 +228,15 @@ def small_model():
     [
         (
             lambda f: {"vector": f["raw"]},
-            r"signature 'way' doesn't make the model's input 'number'; it makes \['vector'\]",
+            r"signature 'way' doesn't make 'number', which is expected; it makes \['vector'\]",
         ),
         (
             lambda f: {"vector": f["raw"][:, :2], "number": f["raw"][:, 0]},
-            r"signature 'way' makes 'vector' as float32\(None, 2\), the model expects float32 \(None, 3\)",
+            r"signature 'way' makes 'vector' as float32\(None, 2\), expected is float32\(None, 3\)",
         ),
         (
             lambda f: {"vector": tf.cast(f["raw"], tf.float64), "number": f["raw"][:, 0]},
-            r"signature 'way' makes 'vector' as float64\(None, 3\), the model expects float32",
+            r"signature 'way' makes 'vector' as float64\(None, 3\), expected is float32",
         ),
     ],
 )

@@ -57,6 +57,18 @@ def test_every_category_and_pair_has_its_weights():
     assert not layer_names(uncrossed, keras.layers.HashedCrossing)
 
 
+def test_booleans_are_categories():
+    interface = CATEGORIES | {"flag": Feature((), "bool")}
+    model = framework.build_model(WIDE_AND_DEEP, interface, tasks.Regression())
+    inputs = {
+        "colour": tf.constant(["red"] * 2),
+        "shop": tf.constant([3, 3], tf.int64),
+        "flag": tf.constant([True, False]),
+    }
+    yes, no = model(inputs).numpy()
+    assert yes != no
+
+
 def test_numbers_alone_and_heads():
     heads = tasks.Heads({"a": tasks.Classification(3), "b": tasks.Regression()})
     for interface in ({"x": Feature((2, 2))}, CATEGORIES):
