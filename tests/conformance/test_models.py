@@ -6,6 +6,8 @@ import framework
 from framework.testing.model_checks import trained_on_toy
 from framework.testing.reloading import assert_export_reloads
 
+# Now, before other tests register theirs.
+NAMES = framework.list_models()
 # Smaller than by default, where that saves a minute and leaves no line of the builder out.
 SMALL = {"resnet": {"depth": 8, "width": 8}}
 
@@ -24,11 +26,11 @@ def trained(tmp_path_factory):
     return trained
 
 
-@pytest.mark.parametrize("name", framework.list_models())
+@pytest.mark.parametrize("name", NAMES)
 def test_model_conforms(name, trained):
     assert trained(name).export_dir.is_dir()
 
 
 def test_exports_reload_with_tensorflow_alone(trained):
     # All in one new process: starting TensorFlow takes longer than the rest.
-    assert_export_reloads([trained(name) for name in framework.list_models()])
+    assert_export_reloads([trained(name) for name in NAMES])
