@@ -1,6 +1,7 @@
 """What the scripts' command lines have in common; no TensorFlow."""
 
 import os
+import shlex
 import subprocess
 import sys
 from typing import Literal
@@ -170,7 +171,7 @@ command_line.run(main, lambda flags: None)
 def test_who_has_read_enough_gets_no_traceback(tmp_path):
     (tmp_path / "talks.py").write_text(_TALKS)
     environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
-    command = f"{sys.executable} talks.py | head -1; exit ${{PIPESTATUS[0]}}"
+    command = f"{shlex.quote(sys.executable)} talks.py | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
     )

@@ -1,7 +1,6 @@
 """What the README promises of its first command, with its real settings."""
 
 import re
-import time
 
 import pytest
 from calling_scripts import run_command
@@ -35,20 +34,18 @@ def test_the_first_call(quickstart):
 def test_a_second_call_returns_the_finished_run(quickstart):
     folder, first = quickstart
     before = (folder / "runs/quickstart/history.csv").read_bytes()
-    began = time.monotonic()
     done = run_command("quickstart", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("runs/quickstart holds a finished run, which the same call returns.")
     assert "Epoch" not in done.stdout
     assert _accuracy(done.stdout) == _accuracy(first.stdout)
     assert (folder / "runs/quickstart/history.csv").read_bytes() == before
-    assert time.monotonic() - began < 60
 
 
 def test_what_to_try_next_works(quickstart, run_script, monkeypatch):
     folder, first = quickstart
     monkeypatch.chdir(folder)
-    predict = re.search(r"predict +\S+/python \S+/predict\.py (.+)$", first.stdout, re.MULTILINE)[1]
+    predict = re.search(r"predict +.+/predict\.py'? (.+)$", first.stdout, re.MULTILINE)[1]
     code, out, err = run_script("predict", *predict.split(), "--outputs=class_name")
     assert code == 0, err
     label = re.search(r"the label is '(\d)'", first.stdout)[1]
