@@ -259,3 +259,18 @@ def test_a_source_of_one_s_own_only_gathers():
     assert first.labels.numpy().tolist() == [0, 1, 4, 9]
     assert second.labels.numpy().tolist() == [16, 25, 36]
     assert Squares().fingerprint() == Squares().fingerprint()
+
+
+def test_a_source_of_one_s_own_only_streams():
+    class Records(Source):
+        num_examples = 7
+        spec = Example({"x": tf.TensorSpec((None,), tf.int64)}, tf.TensorSpec((None,), tf.int64))
+        random_access = False
+
+        def stream(self):
+            return filtered(tf.data.Dataset.range(7).map(lambda index: Example({"x": index}, index**2)))
+
+    batches = Records().batches(4)
+    # Keras would take the end of a dataset of unknown length for one more step.
+    assert int(batches.cardinality()) == 2
+    assert [example.labels.numpy().tolist() for example in batches] == [[0, 1, 4, 9], [16, 25, 36]]
