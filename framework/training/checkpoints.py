@@ -111,7 +111,8 @@ def _read(directory: pathlib.Path, position: Position) -> Snapshot:
         with np.load(directory / _SNAPSHOT, allow_pickle=False) as loaded:
             arrays = dict(loaded)
         meta = json.loads(arrays.pop(_META).tobytes())
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    # Any other OSError (no permission, too many open files) says nothing of the data: it mustn't cost a checkpoint.
+    except (FileNotFoundError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise CorruptCheckpointError(f"The checkpoint {directory} can't be read: {error}.") from error
     return Snapshot(position, arrays, meta)
 

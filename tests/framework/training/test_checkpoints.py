@@ -191,3 +191,17 @@ def test_a_failed_checkpoint_warns_or_raises_as_configured(tmp_path, monkeypatch
     with pytest.raises(OSError, match="ones before it are whole") as raised:
         callback.on_train_end()
     assert raised.value.errno == errno.ENOSPC
+
+
+def test_a_checkpoint_that_cant_be_opened_right_now_is_not_deleted(tmp_path, monkeypatch):
+    store = CheckpointStore(tmp_path, keep=1)
+    store.save(snapshot(1))
+
+    def fail(path):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(checkpoints, "_digest", fail)
+    with pytest.raises(OSError, match="Too many open files"):
+        store.newest()
+    monkeypatch.undo()
+    assert_same(store.newest(), snapshot(1))
