@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -97,10 +96,3 @@ def check_batch_size(batch_size: int, num_examples: int) -> None:
             f"batch_size {batch_size} is larger than the training split ({num_examples} examples). "
             f"Use batch_size={num_examples} or less."
         )
-
-
-def warn_unused(interface: Mapping[str, Feature], used: set[str]) -> None:
-    """Says which of the pipeline's outputs the model never looks at."""
-    unused = sorted(set(interface) - used)
-    if unused:
-        warnings.warn(f"The model doesn't use the features {unused} that preprocess makes.", stacklevel=3)

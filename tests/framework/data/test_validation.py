@@ -1,5 +1,3 @@
-import warnings
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,7 +5,7 @@ import tensorflow as tf
 from framework import tasks
 from framework.data.pipeline import Pipeline
 from framework.data.sources import ArraySource, DatasetSource
-from framework.data.validation import check_batch_size, check_pipeline, warn_unused
+from framework.data.validation import check_batch_size, check_pipeline
 from framework.features import Feature
 
 X = np.zeros((6, 2), np.float32)
@@ -167,12 +165,3 @@ def test_a_batch_can_be_filled(batch_size, error, message):
     check_batch_size(np.int64(1), 10)
     with pytest.raises(error, match=message):
         check_batch_size(batch_size, 10)
-
-
-def test_unused_features_are_named():
-    interface = {"b": Feature(), "a": Feature(), "c": Feature()}
-    with pytest.warns(UserWarning, match=r"The model doesn't use the features \['a', 'b'\] that preprocess makes"):
-        warn_unused(interface, {"c"})
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_unused(interface, {"a", "b", "c"})
