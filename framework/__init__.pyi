@@ -3,6 +3,7 @@ from . import data as data
 from . import tasks as tasks
 from . import testing as testing
 from .features import Feature as Feature
+from .media import Image as Image
 from .registry import (
     get_model as get_model,
     get_pipeline as get_pipeline,
@@ -17,6 +18,7 @@ from .data.sources import (
     DatasetSource as DatasetSource,
     Source as Source,
 )
+from .data.bad_examples import BadExamples as BadExamples
 from .data.pipeline import Pipeline as Pipeline, signature as signature
 from .data.ready_made import (
     pipeline_from_arrays as pipeline_from_arrays,

@@ -68,6 +68,29 @@ class Feature:
         spec = tensor if isinstance(tensor, tf.TensorSpec) else tf.type_spec_from_value(tf.convert_to_tensor(tensor))
         return cls(tuple(spec.shape[1:]), spec.dtype.name)
 
+    @property
+    def stored(self) -> Feature:
+        """How it lies in a source, in a record and in a request for `encoded`: as it is, unless it is encoded media."""
+        return self
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether it is stored as something else, which `decode` turns into the raw tensor."""
+        return self.stored is not self
+
+    @property
+    def served(self) -> Feature:
+        """How `serving_default` takes it: as it is, unless clients may have it in other sizes."""
+        return self
+
+    def decode(self, stored: tf.Tensor) -> tf.Tensor:
+        """One example's raw tensor `[*shape]` from its stored form."""
+        return stored
+
+    def from_served(self, served: tf.Tensor) -> tf.Tensor:
+        """A batch of raw tensors `[batch, *shape]` from what `serving_default` takes."""
+        return served
+
     def spec(self, name: str | None = None, *, batch: int | None = None) -> tf.TensorSpec:
         """The batched spec `[batch, *shape]`, as a signature declares it."""
         return tf.TensorSpec((batch, *self.shape), self.dtype, name=name)
@@ -133,12 +156,15 @@ def _renamed(name: str) -> str:
     return f"{name}_" if keyword.iskeyword(name) or name == "self" else name
 
 
-def parse_examples(serialized: tf.Tensor, features: Mapping[str, Feature]) -> dict[str, tf.Tensor]:
-    """Parses a batch of serialized `tf.Example` protos into raw features.
+def parse_examples(
+    serialized: tf.Tensor, features: Mapping[str, Feature], *, names: tf.Tensor | None = None
+) -> dict[str, tf.Tensor]:
+    """Parses a batch of serialized `tf.Example` protos.
 
     Args:
         serialized: string `[batch]`.
-        features: What to read; other features of the protos are ignored.
+        features: What to read, in the form in which it is stored; other features of the protos are ignored.
+        names: string `[batch]`: where each proto comes from, for TensorFlow's messages.
 
     Returns:
         `{name: [batch, *shape]}` in the features' own dtypes. A varying first axis is zero-padded to the longest.
@@ -146,8 +172,33 @@ def parse_examples(serialized: tf.Tensor, features: Mapping[str, Feature]) -> di
     Raises:
         tf.errors.InvalidArgumentError: A proto is malformed, lacks a feature or holds another type or length.
     """
-    parsed = tf.io.parse_example(serialized, {name: feature.parse_spec() for name, feature in features.items()})
+    specs = {name: feature.parse_spec() for name, feature in features.items()}
+    parsed = tf.io.parse_example(serialized, specs, example_names=names)
     return {name: _from_storage(parsed[name], feature, name) for name, feature in features.items()}
+
+
+def serialize_examples(values: Mapping[str, np.ndarray], features: Mapping[str, Feature]) -> np.ndarray:
+    """The opposite of `parse_examples`: a batch as serialized `tf.Example` protos, bytes objects `[batch]`.
+
+    Args:
+        values: `{name: [batch, ...]}`.
+        features: What they are, in the form in which they are stored.
+    """
+    columns = {name: np.asarray(values[name]) for name in features}
+    protos = []
+    for row in range(len(next(iter(columns.values())))):
+        lists = {name: _to_storage(columns[name][row], feature) for name, feature in features.items()}
+        protos.append(tf.train.Example(features=tf.train.Features(feature=lists)).SerializeToString())
+    return np.array(protos, dtype=object)
+
+
+def _to_storage(value: Any, feature: Feature) -> tf.train.Feature:
+    items = np.asarray(value, object if feature.dtype == "string" else None).ravel().tolist()
+    if feature.storage_dtype == tf.string:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[tf.compat.as_bytes(item) for item in items]))
+    if feature.storage_dtype == tf.float32:
+        return tf.train.Feature(float_list=tf.train.FloatList(value=items))
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=[int(item) for item in items]))
 
 
 def _from_storage(value: tf.Tensor, feature: Feature, name: str) -> tf.Tensor:
@@ -212,6 +263,15 @@ def _as_dtype(value: Any, feature: Feature, name: str) -> np.ndarray:
     return converted
 
 
+def stored(features: Mapping[str, Feature]) -> dict[str, Feature]:
+    """The features as they lie in a source or a record."""
+    return {name: feature.stored for name, feature in features.items()}
+
+
 def describe(features: Mapping[str, Feature]) -> dict[str, dict[str, Any]]:
     """The features as plain values for `config.json`, manifests and error messages."""
-    return {name: {"shape": list(feature.shape), "dtype": feature.dtype} for name, feature in features.items()}
+    return {
+        name: {"shape": list(feature.shape), "dtype": feature.dtype}
+        | ({"encoded": type(feature).__name__.lower()} if feature.is_encoded else {})
+        for name, feature in features.items()
+    }

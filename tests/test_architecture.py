@@ -10,7 +10,7 @@ PACKAGES = ("framework", "models", "pipelines")
 
 # In the order in which an example meets them; a part may import those above it and itself.
 LAYERS = (
-    ("features", "registry", "files", "plugins", "extras", "variables", "report"),
+    ("features", "media", "registry", "files", "plugins", "extras", "variables", "report"),
     ("tasks",),
     ("data",),
     ("building",),

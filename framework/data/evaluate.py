@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from framework.data.pipeline import Pipeline
-from framework.data.stages import PARALLEL_CALLS, configure, model_inputs
+from framework.data.sources import Example
+from framework.data.stages import PARALLEL_CALLS, configure, model_inputs, raw_examples
 
 
 def eval_dataset(pipeline: Pipeline, phase: str, *, batch_size: int) -> tf.data.Dataset:
@@ -19,6 +22,12 @@ def eval_dataset(pipeline: Pipeline, phase: str, *, batch_size: int) -> tf.data.
     Raises:
         ValueError: The pipeline has no such split.
     """
-    batches = pipeline.require_source(phase).batches(batch_size)
-    inputs = batches.map(lambda example: model_inputs(pipeline, example), num_parallel_calls=PARALLEL_CALLS)
-    return configure(inputs.prefetch(2))
+    source = pipeline.require_source(phase)
+
+    def finish(step: tf.Tensor, example: Example) -> tuple[Any, ...]:
+        first = step * batch_size
+        indices = tf.range(first, tf.minimum(first + batch_size, source.num_examples))
+        return model_inputs(pipeline, raw_examples(pipeline, phase, indices, example))
+
+    batches = source.batches(batch_size).enumerate()
+    return configure(batches.map(finish, num_parallel_calls=PARALLEL_CALLS).prefetch(2))

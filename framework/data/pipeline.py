@@ -6,16 +6,20 @@ import copy
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+import types
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from framework.data.bad_examples import BadExamples
+from framework.data.decoding import decode_all, encoded_names
 from framework.data.phases import TRAIN, check_phase
-from framework.data.sources import Source
+from framework.data.sources import Example, Source
 from framework.data.statistics import Statistics
-from framework.features import Feature, check_names
+from framework.features import Feature, check_names, parse_examples, serialize_examples, stored
 from framework.tasks.task import Task
 
 Features = dict[str, tf.Tensor]
@@ -24,8 +28,9 @@ Features = dict[str, tf.Tensor]
 class Pipeline:
     """A data set and the way of its examples into a model, for training, evaluation and serving.
 
-    Subclasses define `features`, `task` and `source`, and where they need to `augment`, `preprocess`, `learn` and
-    signatures of their own. Constructor arguments are kept as `options` and written into the run's configuration.
+    Subclasses define `features`, `task` and `source`, and where they need to `augment`, `preprocess`, `learn`, `parse`,
+    `decode` and signatures of their own. Constructor arguments are kept as `options` and written into the run's
+    configuration.
 
         class Digits(framework.Pipeline):
             features = {"image": framework.Feature((8, 8), "uint8")}
@@ -42,11 +47,17 @@ class Pipeline:
         task: What is predicted. May be a property that uses `self.statistics`; it is read before they are learned too,
             so write `self.statistics.get(name, default)`.
         statistics: What `learn` returned, there before the first `preprocess`.
+        bad_examples: What becomes of examples that can't be read, parsed or decoded.
+        skipped: Indices of the bad examples that are left out, by phase.
+        profile: What the training split looks like, for the export's manifest; `None` where nobody looked.
     """
 
     features: Mapping[str, Feature]
     task: Task
     statistics: Statistics = Statistics()
+    bad_examples: BadExamples = BadExamples()
+    skipped: Mapping[str, Sequence[int]] = types.MappingProxyType({})
+    profile: Mapping[str, Any] | None = None
     options: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any):
@@ -69,11 +80,39 @@ class Pipeline:
         """
         raise NotImplementedError(f"{self.name} must define source(phase).")
 
+    def parse(self, serialized: tf.Tensor) -> Features:
+        """Stored features `{name: [batch, ...]}` from serialized `tf.Example` protos, string `[batch]`.
+
+        What the signature `serialized` takes. Override it for protos of another form.
+        """
+        return parse_examples(serialized, stored(self.features))
+
+    def serialize(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The opposite of `parse`, for whoever writes records or requests: bytes `[batch]` of stored features."""
+        return serialize_examples(features, stored(self.features))
+
+    def decode(self, features: Features) -> Features:
+        """The raw tensors of *one* example's encoded features, `{name: [...]}`; the same wherever one is decoded.
+
+        Args:
+            features: All of the example's features as they are stored, `{name: [...]}`, without a batch axis.
+        """
+        return {name: self.features[name].decode(features[name]) for name in encoded_names(features, self.features)}
+
+    def decode_training(self, features: Features, seed: tf.Tensor) -> Features:
+        """As `decode`, for *training* only: where decoding less than all, such as a random crop, saves time.
+
+        Args:
+            features: As `decode` takes them.
+            seed: int64 `[2]`, the example's own, which `augment` gets too.
+        """
+        return self.decode(features)
+
     def learn(self, train: tf.data.Dataset) -> Mapping[str, Any]:
         """Statistics of the training split, `{name: array}`, computed once a run and kept with it.
 
         Args:
-            train: The training examples in order, in batches of `Example(features, labels, weights)`,
+            train: The training examples in order, in batches of `Example(features, labels, weights)`, decoded,
                 neither augmented nor preprocessed. `framework.data.statistics` has the usual passes over them.
         """
         return {}
@@ -119,7 +158,8 @@ class Pipeline:
                 f"{self.name}.source({phase!r}) must return a Source such as ArraySource or DatasetSource, or None; "
                 f"got {type(source).__name__}."
             )
-        return source
+        skipped = self.skipped.get(phase)
+        return source.without(skipped) if skipped else source
 
     def has(self, phase: str) -> bool:
         """Whether there is such a split."""
@@ -129,12 +169,30 @@ class Pipeline:
         """A copy that has learned: from the training split, or what was learned before."""
         pipeline = copy.copy(self)
         if statistics is None:
-            learned = self.learn(self.require_source(TRAIN).batches(1024))
+            learned = self.learn(self._raw_batches())
             if not isinstance(learned, Mapping):
                 raise TypeError(f"{self.name}.learn must return a dict of arrays, got {type(learned).__name__}.")
             statistics = Statistics(learned)
         pipeline.statistics = statistics
         return pipeline
+
+    def without_bad(self, skipped: Mapping[str, Sequence[int]]) -> Pipeline:
+        """A copy whose splits leave the examples at these indices out."""
+        pipeline = copy.copy(self)
+        pipeline.skipped = dict(skipped)
+        return pipeline
+
+    def _raw_batches(self) -> tf.data.Dataset:
+        """The training split in order, decoded."""
+        source = self.require_source(TRAIN)
+        if not encoded_names(source.spec.features, self.features):
+            return source.batches(1024)
+
+        def decoded(example: Example) -> Example:
+            return example._replace(features=decode_all(example.features, self.features, self.decode))
+
+        # Fewer at a time: what is decoded is large.
+        return source.batches(64).map(decoded, num_parallel_calls=2)
 
     def interface(self) -> dict[str, Feature]:
         """The model's inputs, found by tracing `preprocess` on the raw features' specs.
@@ -203,19 +261,26 @@ class Signature:
     Attributes:
         name: The signature's name in the SavedModel.
         inputs: What it takes: `{name: Feature}`.
-        returns: `"raw"` when the function makes raw features, which are then preprocessed like all others;
-            `"model"` when it makes the model's inputs itself.
+        returns: `"raw"` when the function makes raw or stored features, which are then decoded and preprocessed like
+            all others; `"model"` when it makes the model's inputs itself.
         function: Takes `{name: [batch, ...]}`.
+        request: Makes what a client would send, `{name: [batch, ...]}`, of stored features; with it an export proves
+            the signature on real examples.
     """
 
     name: str
     inputs: Mapping[str, Feature]
     returns: Literal["raw", "model"]
     function: Callable[..., Features]
+    request: Callable[..., Mapping[str, Any]] | None = None
 
 
 def signature(
-    inputs: Mapping[str, Feature], *, name: str | None = None, returns: Literal["raw", "model"] = "raw"
+    inputs: Mapping[str, Feature],
+    *,
+    name: str | None = None,
+    returns: Literal["raw", "model"] = "raw",
+    request: Callable[..., Mapping[str, Any]] | None = None,
 ) -> Callable[[Callable], Callable]:
     """Makes a method of a pipeline a serving signature of every export.
 
@@ -227,7 +292,9 @@ def signature(
     Args:
         inputs: What clients send, `{name: Feature}`.
         name: The signature's name; by default the method's.
-        returns: `"raw"` (the method makes raw features) or `"model"` (it makes the model's inputs).
+        returns: `"raw"` (the method makes raw or stored features) or `"model"` (it makes the model's inputs).
+        request: `request(features)` makes what a client would send of a batch of stored features as NumPy arrays. Where
+            the inputs aren't features of the pipeline itself, an export needs it to prove the signature.
 
     Raises:
         TypeError: `inputs` isn't a dict of `Feature`s.
@@ -244,7 +311,9 @@ def signature(
         def wrapped(self, features):
             return method(self, features)
 
-        wrapped._signature = Signature(name or method.__name__, dict(inputs), returns, method)  # type: ignore[attr-defined]
+        wrapped._signature = Signature(  # type: ignore[attr-defined]
+            name or method.__name__, dict(inputs), returns, method, request
+        )
         return wrapped
 
     return decorate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,6 +57,30 @@ class Source(abc.ABC):
     def stream(self) -> tf.data.Dataset:
         """The examples one by one, in the same order each time."""
         raise NotImplementedError(f"{type(self).__name__} is random access.")
+
+    def epoch_order(self, seed: tf.Tensor, epoch: tf.Tensor, batch_size: int) -> tf.Tensor:
+        """The order of a training epoch, of a source with random access: indices int64 `[num_examples]`.
+
+        A function of (seed, epoch) alone, so that resuming is a jump. By default a permutation; other sources repeat
+        some examples, mix several sources, or put examples of one length side by side.
+
+        Args:
+            seed: int64 `[]`, the run's.
+            epoch: int64 `[]`, counted from 0.
+            batch_size: As many consecutive ones as this make a batch.
+        """
+        # A permutation proper: tf.random_index_shuffle needs no memory, but leaves neighbours correlated.
+        return tf.random.experimental.stateless_shuffle(
+            tf.range(self.num_examples, dtype=tf.int64), tf.stack([seed, epoch])
+        )
+
+    def without(self, indices: Sequence[int]) -> Source:
+        """The same split without the examples at these indices."""
+        return Subset(self, np.setdiff1d(np.arange(self.num_examples), indices))
+
+    def place(self, index: int) -> str:
+        """Where an example lies, for messages: a file and offset, a path, a row."""
+        return f"example {index}"
 
     def fingerprint(self) -> str:
         """Changes when the data do. A resumed run must find the data it began with."""
@@ -130,6 +154,61 @@ class ArraySource(Source):
             digest.update(name.encode())
             digest.update(repr(value.tolist()).encode() if value.dtype == object else np.ascontiguousarray(value).data)
         return digest.hexdigest()
+
+
+class Subset(Source):
+    """Some examples of another source, in an order of their own.
+
+    Args:
+        source: Where the examples are.
+        indices: int `[examples]`, into `source`; ascending where it is a stream.
+
+    Raises:
+        ValueError: There are none, one is out of range, or those of a stream aren't ascending.
+    """
+
+    def __init__(self, source: Source, indices: Any):
+        indices = np.asarray(indices, np.int64)
+        if indices.ndim != 1 or not len(indices):
+            raise ValueError(f"A subset needs the indices of at least one example, got shape {indices.shape}.")
+        if indices.min() < 0 or indices.max() >= source.num_examples:
+            raise ValueError(
+                f"A subset of {source.num_examples} examples has indices in [0, {source.num_examples}), "
+                f"got {indices.min()} to {indices.max()}."
+            )
+        if not source.random_access and np.any(np.diff(indices) <= 0):
+            raise ValueError("The indices of a stream's subset must be ascending: it can only be read in its order.")
+        self.source = source
+        self.indices = indices
+        self.num_examples = len(indices)
+        self.spec = source.spec
+        self.shuffle_buffer = getattr(source, "shuffle_buffer", self.num_examples)
+
+    @property
+    def random_access(self) -> bool:
+        return self.source.random_access
+
+    def gather(self, indices: tf.Tensor) -> Example:
+        return self.source.gather(tf.gather(self.indices, indices))
+
+    def stream(self) -> tf.data.Dataset:
+        examples = self.source.stream().enumerate()
+        chosen = examples.filter(lambda index, _: _contains(tf.constant(self.indices), index))
+        counted = chosen.map(lambda _, example: example).take(self.num_examples)
+        return counted.apply(tf.data.experimental.assert_cardinality(self.num_examples))
+
+    def place(self, index: int) -> str:
+        return self.source.place(int(self.indices[index]))
+
+    def fingerprint(self) -> str:
+        return _digest(self.source.fingerprint().encode() + self.indices.tobytes())
+
+
+def _contains(ascending: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    place = tf.searchsorted(ascending, value[tf.newaxis])[0]
+    return tf.logical_and(
+        place < tf.size(ascending), tf.gather(ascending, tf.minimum(place, tf.size(ascending) - 1)) == value
+    )
 
 
 class DatasetSource(Source):

@@ -4,13 +4,48 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from framework.data.bad_examples import BadExampleError
+from framework.data.checking import check_examples
+from framework.data.decoding import decode_good, encoded_names
 from framework.data.pipeline import Pipeline
 from framework.data.sources import Example
 
 # Explicit: tf.data's autotune can block for seconds when an iterator of a small fit is torn down.
 PARALLEL_CALLS = 2
+
+
+def raw_examples(
+    pipeline: Pipeline, phase: str, indices: tf.Tensor, example: Example, seeds: tf.Tensor | None = None
+) -> Example:
+    """Decodes a batch of stored examples; it is returned as it is where nothing is encoded.
+
+    Args:
+        pipeline: Whose `decode`, or with seeds `decode_training`, is called.
+        phase: Of the split that the batch is from.
+        indices: int64 `[batch]`, of its examples in the split.
+        example: The batch.
+        seeds: int64 `[batch, 2]` in training.
+
+    Raises:
+        tf.errors.InvalidArgumentError: (when run) An example can't be decoded; the message says where it lies.
+    """
+    if not encoded_names(example.features, pipeline.features):
+        return example
+    decode = pipeline.decode if seeds is None else pipeline.decode_training
+    features, is_good = decode_good(example.features, pipeline.features, decode, seeds=seeds)
+
+    def name_bad(indices: np.ndarray, is_good: np.ndarray) -> np.ndarray:
+        bad = check_examples(pipeline, phase, indices[~is_good].tolist())
+        raise BadExampleError("; ".join(map(str, bad)) or f"examples {indices[~is_good].tolist()} can't be decoded")
+
+    checked = tf.cond(
+        tf.reduce_all(is_good), lambda: is_good, lambda: tf.numpy_function(name_bad, [indices, is_good], tf.bool)
+    )
+    with tf.control_dependencies([checked]):
+        return Example({name: tf.identity(value) for name, value in features.items()}, example.labels, example.weights)
 
 
 def model_inputs(pipeline: Pipeline, example: Example) -> tuple[Any, ...]:

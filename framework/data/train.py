@@ -1,4 +1,4 @@
-"""The training pipeline: order -> gather -> augment -> preprocess, endless, starting at any (epoch, step).
+"""The training pipeline: order -> gather -> decode -> augment -> preprocess, endless, from any (epoch, step).
 
 The order of an epoch is a permutation keyed by (seed, epoch) and every example is augmented by a seed of its own
 (seed, epoch, index). Nothing depends on what was read before, so that resuming is a jump and not a replay.
@@ -16,7 +16,7 @@ from framework.data import random
 from framework.data.phases import TRAIN
 from framework.data.pipeline import Pipeline
 from framework.data.sources import Example, Source
-from framework.data.stages import PARALLEL_CALLS, configure, model_inputs
+from framework.data.stages import PARALLEL_CALLS, configure, model_inputs, raw_examples
 
 # A whole run is one dataset; this stands for "until nobody asks for more".
 _ENDLESS = 2**31 - 1
@@ -56,6 +56,7 @@ def train_dataset(pipeline: Pipeline, *, batch_size: int, seed: int, start: Posi
         if example is None:
             example = source.gather(indices)
         seeds = random.example_seeds(seed, epoch, indices)
+        example = raw_examples(pipeline, TRAIN, indices, example, seeds)
         augmented = pipeline.augment(example.features, example.labels, seeds)
         if not isinstance(augmented, tuple) or len(augmented) != 2:
             raise TypeError(f"{pipeline.name}.augment must return (features, labels), got {type(augmented).__name__}.")
@@ -71,10 +72,7 @@ def _permuted(source: Source, batch_size: int, seed: int, start: Position) -> tf
     even = num_examples % batch_size == 0
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
-        # A permutation proper: tf.random_index_shuffle needs no memory, but leaves neighbours correlated.
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(num_examples, dtype=tf.int64), tf.stack([tf.constant(seed, tf.int64), epoch])
-        )
+        order = tf.ensure_shape(source.epoch_order(tf.constant(seed, tf.int64), epoch, batch_size), [num_examples])
         first = tf.where(epoch == start.epoch, tf.constant(start.step, tf.int64), tf.constant(0, tf.int64))
 
         def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

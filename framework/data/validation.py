@@ -51,6 +51,8 @@ def _check_features(source: Source, declared: Mapping[str, Feature], where: str)
                 f"the pipeline declares {sorted(declared)}."
             )
         got = found[name]
+        if got == feature.stored:
+            continue
         if got.dtype != feature.dtype:
             raise ValueError(
                 f"Feature '{name}' of {where} has dtype {got.dtype}, the pipeline declares {feature.dtype}. "

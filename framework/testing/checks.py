@@ -42,7 +42,7 @@ def to_numpy(values: Any) -> Any:
 
 
 def held_out(pipeline: Pipeline, size: int) -> dict[str, np.ndarray]:
-    """Raw features of the first examples that weren't trained on, or of training ones where there are no others."""
+    """Stored features of the first examples that weren't trained on, or of training ones where there are no others."""
     phase = next(phase for phase in (*PHASES[1:], TRAIN) if pipeline.has(phase))
     return to_numpy(next(iter(pipeline.require_source(phase).batches(size))).features)
 

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from framework.data.decoding import decode_all
 from framework.data.evaluate import eval_dataset
 from framework.data.phases import PHASES, TRAIN
 from framework.data.pipeline import Pipeline
-from framework.data.serving import DEFAULT, EXAMPLES, SERIALIZED, checked, receivers
+from framework.data.serving import checked, receivers
+from framework.data.sources import Example
 from framework.data.stages import model_inputs
 from framework.data.train import Position, steps_per_epoch, train_dataset
 from framework.data.validation import check_pipeline
 from framework.features import Feature
 from framework.testing.checks import BATCH_SIZE, held_out, named_labels, require, require_equal, to_numpy
-from framework.testing.reloading import serialized_examples
 from framework.training.plan import resolve_pipeline
 
 
@@ -85,7 +86,7 @@ def _check_evaluation(data: Pipeline) -> None:
             continue
         source = data.require_source(phase)
         count = source.num_examples
-        expected = _joined([_flat(model_inputs(data, example)) for example in source.batches(BATCH_SIZE)])
+        expected = _joined([_flat(model_inputs(data, _decoded(data, batch))) for batch in source.batches(BATCH_SIZE)])
         for batch_size in sorted({min(7, count), min(BATCH_SIZE, count), count}):
             where = f"{data.name}: evaluation of {phase!r} in batches of {batch_size}"
             dataset = eval_dataset(spied, phase, batch_size=batch_size)
@@ -102,21 +103,21 @@ def _check_evaluation(data: Pipeline) -> None:
                 )
 
 
+def _decoded(data: Pipeline, batch: Example) -> Example:
+    return batch._replace(features=decode_all(batch.features, data.features, data.decode))
+
+
 def _check_serving(data: Pipeline) -> None:
     """A request becomes what evaluation fed the model."""
     phase = next(phase for phase in (*PHASES[1:], TRAIN) if data.has(phase))
     size = min(BATCH_SIZE, data.require_source(phase).num_examples)
     expected = to_numpy(next(iter(eval_dataset(data, phase, batch_size=size)))[0])
-    raw = held_out(data, size)
-    ways_in = receivers(data)
-    requests = {}
-    if dict(ways_in[DEFAULT].inputs) == dict(data.features):
-        requests[DEFAULT] = raw
-    if SERIALIZED in ways_in:
-        requests[SERIALIZED] = {EXAMPLES: serialized_examples(raw, data.features)}
-    for name, request in requests.items():
-        inputs = {key: tf.constant(value) for key, value in request.items()}
-        got = to_numpy(tf.function(ways_in[name].to_model)(inputs))
+    examples = held_out(data, size)
+    for name, receiver in receivers(data).items():
+        if receiver.request is None:
+            continue
+        inputs = {key: tf.constant(value) for key, value in receiver.request(examples).items()}
+        got = to_numpy(tf.function(receiver.to_model)(inputs))
         for key, values in expected.items():
             require_equal(got[key], values, f"{data.name}: signature {name!r} and evaluation make another {key!r}")
 

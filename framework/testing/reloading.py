@@ -7,14 +7,12 @@ import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
-import tensorflow as tf
 
-from framework.data.serving import DEFAULT, EXAMPLES, FEATURES, SERIALIZED, receivers
-from framework.features import Feature
-from framework.testing.checks import BATCH_SIZE, held_out, require, require_equal, to_numpy
+from framework.data.serving import receivers
+from framework.testing.checks import BATCH_SIZE, held_out, require, require_equal
 from framework.training.run import Run
 
 _TIMEOUT_SECS = 300
@@ -63,18 +61,12 @@ def assert_export_reloads(runs: Iterable[Run]) -> None:
 
 def _requests(run: Run) -> list[tuple[str, dict[str, np.ndarray]]]:
     """(signature, inputs) for each signature whose input can be made of a split, at two batch sizes."""
-    data = run.pipeline
-    ways_in = receivers(data)
-    found = []
-    for size in (1, BATCH_SIZE):
-        raw = held_out(data, size)
-        if dict(ways_in[DEFAULT].inputs) == dict(data.features):
-            found.append((DEFAULT, raw))
-        if SERIALIZED in ways_in:
-            found.append((SERIALIZED, {EXAMPLES: serialized_examples(raw, data.features)}))
-        model_ready = to_numpy(data.preprocess({name: tf.constant(value) for name, value in raw.items()}))
-        found.append((FEATURES, {name: model_ready[name] for name in ways_in[FEATURES].inputs}))
-    return found
+    return [
+        (name, receiver.request(held_out(run.pipeline, size)))
+        for size in (1, BATCH_SIZE)
+        for name, receiver in receivers(run.pipeline).items()
+        if receiver.request is not None
+    ]
 
 
 def _reload(requests: list[tuple[str, list]]) -> list[list[dict[str, np.ndarray]]]:
@@ -94,21 +86,3 @@ def _reload(requests: list[tuple[str, list]]) -> list[list[dict[str, np.ndarray]
         answers, foreign = pickle.loads(answered.read_bytes())
     require(not foreign, f"Loading the exports imported {foreign}: an export must need TensorFlow alone.")
     return answers
-
-
-def serialized_examples(features: Mapping[str, np.ndarray], declared: Mapping[str, Feature]) -> np.ndarray:
-    """A batch of raw features as serialized `tf.Example` protos, `[batch]`, as a client of `serialized` sends them."""
-    protos = []
-    for row in range(len(next(iter(features.values())))):
-        values = {name: value[row : row + 1].ravel().tolist() for name, value in features.items()}
-        stored = {name: _stored(value, declared[name].storage_dtype) for name, value in values.items()}
-        protos.append(tf.train.Example(features=tf.train.Features(feature=stored)).SerializeToString())
-    return np.array(protos, dtype=object)
-
-
-def _stored(values: list, dtype: tf.DType) -> tf.train.Feature:
-    if dtype == tf.string:
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[tf.compat.as_bytes(value) for value in values]))
-    if dtype == tf.float32:
-        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=[int(value) for value in values]))

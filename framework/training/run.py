@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from framework.callbacks.history import read_history
 from framework.data.evaluate import eval_dataset
 from framework.data.phases import TEST
 from framework.data.pipeline import Pipeline
+from framework.data.serving import DEFAULT, ENCODED, Receiver, receivers
 from framework.data.statistics import Statistics
 from framework.export.saved_model import restore_weights
 from framework.export.versions import Record, best_record
@@ -68,7 +70,8 @@ class Run:
         """What the export's `serving_default` answers, from the live model.
 
         Args:
-            features: Raw features `{name: [examples, ...]}`; one array will do where there is one feature.
+            features: Raw features `{name: [examples, ...]}`; one array will do where there is one feature. Images may
+                have any size, or be the bytes of image files.
             batch_size: Examples of a batch.
 
         Returns:
@@ -78,30 +81,47 @@ class Run:
             ValueError: A feature is missing, unknown, or has another shape or dtype.
         """
         batch_size = batch_size or self.batch_size
-        batch = as_batch(features, self.pipeline.features)
+        receiver = self._receiver_of(features)
+        batch = as_batch(features, receiver.inputs)
         count = len(next(iter(batch.values())))
         if not count:
             raise ValueError("There are no examples to predict.")
-        function = self._predict_function
+        function = self._predict_function(receiver)
         parts = [
             function({name: tf.constant(value[first : first + batch_size]) for name, value in batch.items()})
             for first in range(0, count, batch_size)
         ]
         return {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
 
-    @property
-    def _predict_function(self) -> Callable[..., Any]:
+    @functools.cached_property
+    def _receivers(self) -> dict[str, Receiver]:
+        return receivers(self.pipeline)
+
+    def _receiver_of(self, features: Any) -> Receiver:
+        """That of `encoded` where images come as bytes, else that of raw features."""
+        values = features.values() if isinstance(features, Mapping) else [features]
+        declared = self.pipeline.features
+        names = features if isinstance(features, Mapping) else declared
+        as_bytes = any(
+            name in declared and declared[name].is_encoded and np.asarray(value).dtype.kind in "OS"
+            for name, value in zip(names, values, strict=False)
+        )
+        return self._receivers[ENCODED if as_bytes else DEFAULT]
+
+    def _predict_function(self, receiver: Receiver) -> Callable[..., Any]:
         # Kept on the model, which it belongs to, since this record is frozen.
-        if not hasattr(self.model, "shipyard_predict"):
+        functions = self.model.__dict__.setdefault("shipyard_predict", {})
+        key = tuple(receiver.inputs.items())
+        if key not in functions:
 
             @tf.function(autograph=False, reduce_retracing=True)
             def predict(features):
-                inputs = self.pipeline.preprocess(dict(features))
+                inputs = receiver.to_model(dict(features))
                 outputs = self.model({name: inputs[name] for name in self.model.input}, training=False)
                 return self.pipeline.task.predictions(outputs)
 
-            self.model.shipyard_predict = predict
-        return self.model.shipyard_predict
+            functions[key] = predict
+        return functions[key]
 
     @classmethod
     def load(

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from framework.features import Feature, as_batch, check_names, describe, parse_examples
-from framework.testing.reloading import serialized_examples
+from framework.features import Feature, as_batch, check_names, describe, parse_examples, serialize_examples
 
 
 def test_shape_and_dtype_become_plain_values():
@@ -72,7 +71,7 @@ RAW = {
 
 
 def serialize(raw):
-    return serialized_examples(raw, {name: Feature.of(value) for name, value in raw.items()})
+    return serialize_examples(raw, {name: Feature.of(value) for name, value in raw.items()})
 
 
 @pytest.mark.parametrize("graph", [False, True])
@@ -211,3 +210,19 @@ def test_numbers_are_no_names():
 def test_names_that_differ_in_case_alone_are_refused():
     with pytest.raises(ValueError, match="has the names 'Age' and 'age'; a signature can't tell them apart"):
         check_names(["Age", "age"], "The data")
+
+
+def test_serialized_examples_are_what_a_client_sends():
+    features = {"a": Feature((2,), "uint8"), "b": Feature((), "string"), "c": Feature((), "bool"), "d": Feature()}
+    values = {
+        "a": np.array([[1, 2]], np.uint8),
+        "b": np.array([b"x\0"], object),
+        "c": np.array([True]),
+        "d": np.float32([0.5]),
+    }
+    (proto,) = serialize_examples(values, features)
+    parsed = tf.train.Example.FromString(proto).features.feature
+    assert list(parsed["a"].int64_list.value) == [1, 2]
+    assert list(parsed["b"].bytes_list.value) == [b"x\0"]
+    assert list(parsed["c"].int64_list.value) == [1]
+    assert list(parsed["d"].float_list.value) == [0.5]

@@ -5,8 +5,7 @@ import tensorflow as tf
 from framework import tasks
 from framework.data.pipeline import Pipeline, signature
 from framework.data.serving import DEFAULT, EXAMPLES, FEATURES, SERIALIZED, checked, receivers
-from framework.features import Feature
-from framework.testing.reloading import serialized_examples
+from framework.features import Feature, serialize_examples
 
 
 class Points(Pipeline):
@@ -38,7 +37,7 @@ def test_three_ways_in_make_the_same():
     }
     expected = {"sum": pytest.approx([0.3, 25.3]), "length": [2, 1]}
     assert answer(ways[DEFAULT], RAW) == expected
-    assert answer(ways[SERIALIZED], {EXAMPLES: serialized_examples(RAW, Points.features)}) == expected
+    assert answer(ways[SERIALIZED], {EXAMPLES: serialize_examples(RAW, Points.features)}) == expected
     ready = {"sum": np.float32([0.5]), "length": np.int32([7])}
     assert answer(ways[FEATURES], ready) == {"sum": [0.5], "length": [7]}
 
@@ -69,7 +68,7 @@ def test_augmentation_is_never_traced():
 
     ways = receivers(Augmented())
     assert answer(ways[DEFAULT], RAW)["length"] == [2, 1]
-    assert answer(ways[SERIALIZED], {EXAMPLES: serialized_examples(RAW, Points.features)})["length"] == [2, 1]
+    assert answer(ways[SERIALIZED], {EXAMPLES: serialize_examples(RAW, Points.features)})["length"] == [2, 1]
 
 
 class Own(Points):

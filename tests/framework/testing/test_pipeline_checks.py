@@ -69,7 +69,7 @@ class ServesSomethingElse(ToyValues):
     """Takes a Python branch in signatures alone."""
 
     def preprocess(self, features):
-        in_a_signature = getattr(tf.compat.v1.get_default_graph(), "name", "") == "preprocess"
+        in_a_signature = getattr(tf.compat.v1.get_default_graph(), "name", "") == "from_served"
         return {"values": features["values"] + float(in_a_signature)}
 
 

@@ -1,10 +1,8 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import framework
-from framework.features import Feature
 from framework.testing import assert_pipeline_conforms, reloading
 from framework.testing.model_checks import trained_on_toy
 
@@ -46,19 +44,3 @@ def test_an_export_that_can_t_be_loaded(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"no model")
     with pytest.raises(AssertionError, match=rf"A new process couldn't use the export {tmp_path}:\n(.|\n)*Error"):
         reloading._reload([(str(tmp_path), [])])
-
-
-def test_serialized_examples_are_what_a_client_sends():
-    features = {"a": Feature((2,), "uint8"), "b": Feature((), "string"), "c": Feature((), "bool"), "d": Feature()}
-    values = {
-        "a": np.array([[1, 2]], np.uint8),
-        "b": np.array([b"x\0"], object),
-        "c": np.array([True]),
-        "d": np.float32([0.5]),
-    }
-    (proto,) = reloading.serialized_examples(values, features)
-    parsed = tf.train.Example.FromString(proto).features.feature
-    assert list(parsed["a"].int64_list.value) == [1, 2]
-    assert list(parsed["b"].bytes_list.value) == [b"x\0"]
-    assert list(parsed["c"].int64_list.value) == [1]
-    assert list(parsed["d"].float_list.value) == [0.5]

@@ -1,0 +1,180 @@
+"""Looks for examples that can't be used: unreadable, unparsable, undecodable, or with a label that the task hasn't."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from framework.data.bad_examples import BadExample, BadExampleError, count_kinds
+from framework.data.decoding import decode_good, encoded_names
+from framework.data.phases import PHASES
+from framework.data.pipeline import Pipeline
+from framework.data.sources import Example, Source
+
+_CHUNK = 64
+# What TensorFlow and our own readers say, and what kind of fault that is. The first that fits.
+_KINDS = (
+    (r"don't match|data type", "wrong type"),
+    (r"is required but could not be found|is missing", "missing feature"),
+    (r"Number of .* values|values size|wrong length", "wrong length"),
+    (r"outside the range", "value out of range"),
+    (r"[Cc]orrupt|CRC|checksum|truncated|parse", "corrupt record"),
+    (r"No such file|NotFound", "missing file"),
+)
+_ERRORS = (tf.errors.OpError, ValueError, OSError)
+
+
+def check_examples(
+    pipeline: Pipeline,
+    phase: str,
+    indices: Sequence[int] | None = None,
+    *,
+    on_checked: Callable[[int], Any] | None = None,
+) -> list[BadExample]:
+    """Reads, parses and decodes examples and checks their labels.
+
+    Args:
+        pipeline: Whose examples.
+        phase: Of which split.
+        indices: Which of them; by default all.
+        on_checked: Told after each batch how many it was.
+
+    Returns:
+        The bad ones by index.
+
+    Raises:
+        tf.errors.OpError: A stream can't be read; what comes after that point can't be either.
+    """
+    source = pipeline.require_source(phase)
+    bad: list[BadExample] = []
+    for chunk, example in _chunks(source, indices):
+        if example is None or not _is_good(pipeline, phase, example):
+            for row, index in enumerate(chunk):
+                one = _read(source, [index]) if example is None else _row(example, row)
+                fault = _fault(pipeline, phase, one)
+                if fault is not None:
+                    bad.append(BadExample(index, source.place(index), *fault))
+        if on_checked is not None:
+            on_checked(len(chunk))
+    return bad
+
+
+def skipped_examples(pipeline: Pipeline) -> dict[str, list[BadExample]]:
+    """Looks through every split of a pipeline that skips bad examples.
+
+    Returns:
+        The bad ones by phase, of splits that have some.
+
+    Raises:
+        BadExampleError: They are a larger share of a split than `bad_examples.max_share`.
+    """
+    found = {}
+    for phase in PHASES:
+        if not pipeline.has(phase):
+            continue
+        total = pipeline.require_source(phase).num_examples
+        bar = _progress(f"Checking the {total:,} examples of the {phase} split", total)
+        bad = check_examples(pipeline, phase, on_checked=bar)
+        limit = pipeline.bad_examples.max_share
+        if len(bad) > limit * total:
+            raise BadExampleError(
+                f"{len(bad)} of {total} examples of the {phase} split can't be used ({_counted(bad)}), the first of "
+                f"them {bad[0]}. At most a share of {limit:g} is skipped: repair the data, or raise "
+                "BadExamples.max_share."
+            )
+        if bad:
+            found[phase] = bad
+    return found
+
+
+def _counted(bad: Sequence[BadExample]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in count_kinds(bad).items())
+
+
+def _progress(title: str, total: int) -> Callable[[int], Any] | None:
+    """A progress bar under a title, on a terminal."""
+    if not sys.stdout.isatty():
+        return None
+    print(title)
+    return keras.utils.Progbar(total).add
+
+
+def _chunks(source: Source, indices: Sequence[int] | None) -> Iterator[tuple[list[int], Example | None]]:
+    """Indices with their batch, or `None` where it can't be read as a whole."""
+    if not source.random_access:
+        first = 0
+        for example in source.batches(_CHUNK):
+            count = len(tf.nest.flatten(example.features)[0])
+            chunk = list(range(first, first + count))
+            first += count
+            if indices is None or not set(indices).isdisjoint(chunk):
+                yield chunk, Example(*example)
+        return
+    wanted = range(source.num_examples) if indices is None else indices
+    for first in range(0, len(wanted), _CHUNK):
+        chunk = list(wanted[first : first + _CHUNK])
+        read = _read(source, chunk)
+        yield chunk, None if isinstance(read, Exception) else read
+
+
+def _read(source: Source, indices: Sequence[int]) -> Example | Exception:
+    """The examples, or why they can't be read."""
+    try:
+        return source.gather(tf.constant(indices, tf.int64))
+    except _ERRORS as error:
+        return error
+
+
+def _row(example: Example, row: int) -> Example:
+    """A batch of one."""
+    return example.map(lambda tensor: tensor[row : row + 1])
+
+
+def _is_good(pipeline: Pipeline, phase: str, example: Example) -> bool:
+    """Whether a whole batch decodes and has labels that the task has."""
+    if encoded_names(example.features, pipeline.features):
+        _, is_good = decode_good(example.features, pipeline.features, pipeline.decode, parallel_calls=2)
+        if not bool(tf.reduce_all(is_good)):
+            return False
+    return _label_fault(pipeline, phase, example) is None
+
+
+def _fault(pipeline: Pipeline, phase: str, example: Example | Exception) -> tuple[str, str] | None:
+    """(kind, reason) of one example that can't be used."""
+    if isinstance(example, Exception):
+        reason = explain(example)
+        return next((kind for pattern, kind in _KINDS if re.search(pattern, reason)), "unreadable"), reason
+    names = encoded_names(example.features, pipeline.features)
+    if names:
+        try:
+            pipeline.decode({name: tensor[0] for name, tensor in example.features.items()})
+        except _ERRORS as error:
+            kind = type(pipeline.features[names[0]]).__name__.lower()
+            return f"undecodable {kind}", f"feature {' or '.join(map(repr, names))}: {explain(error)}"
+    return _label_fault(pipeline, phase, example)
+
+
+def _label_fault(pipeline: Pipeline, phase: str, example: Example) -> tuple[str, str] | None:
+    labels = tf.nest.map_structure(np.asarray, example.labels)
+    try:
+        pipeline.task.check_labels(labels, f"the {phase} split")
+    except ValueError as error:
+        return "label out of range", str(error)
+    return None
+
+
+def explain(error: Exception) -> str:
+    """What an error says, without TensorFlow's talk of where in a graph it came up."""
+    message = getattr(error, "message", None) or str(error)
+    ours = re.search(rf"{BadExampleError.__name__}: (.*)", message)
+    if ours:
+        return ours.group(1).strip()
+    message = message.rpartition("<stack traces unavailable>\n")[2]
+    message = re.sub(r"\{\{function_node [^}]*\}\}\s*", "", message)
+    return re.sub(r"\s*\[Op:\w+\].*|\s*\[\[\{\{node.*", "", message, flags=re.DOTALL).strip().partition("\n")[0]

@@ -1,0 +1,143 @@
+"""Features that lie on disk and cross the network encoded: images as the bytes of a JPEG, PNG, GIF, BMP or WebP file.
+
+Decoding is one function of one example, the same in training, evaluation and every signature, so that what a client
+sends becomes the very pixels that the model was evaluated on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Literal
+
+import tensorflow as tf
+
+from framework.features import Feature
+
+# By which libjpeg can shrink an image while it decodes: it then computes fewer coefficients of each block.
+_JPEG_RATIOS = (1, 2, 4, 8)
+_ASPECTS = ("stretch", "crop", "pad")
+
+
+@dataclasses.dataclass(frozen=True)
+class Image(Feature):
+    """An image of one size, whatever size its file has.
+
+    The raw tensor, which `augment` and `preprocess` get, is uint8 `[height, width, channels]`, 0 to 255. A source, a
+    record and the signature `encoded` have the file's bytes; `serving_default` takes uint8 pixels of any size.
+
+    Resizing is bilinear, after libjpeg has shrunk what is more than twice too large (a JPEG), or with an antialiasing
+    filter where the file is of another format. An animation is represented by its first frame.
+
+    Attributes:
+        shape: `(height, width, channels)`; 1 channel is grey, 3 are RGB.
+        dtype: `"uint8"`.
+        aspect: What becomes of an image of other proportions: `"stretch"` it, `"crop"` the largest centred part of the
+            right proportions, or `"pad"` it with black to both sides.
+
+    Raises:
+        ValueError: The shape isn't that of an image of one size, or `aspect` is something else.
+    """
+
+    shape: tuple[int | None, ...] = (224, 224, 3)
+    dtype: str = "uint8"
+    aspect: Literal["stretch", "crop", "pad"] = "stretch"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if len(self.shape) != 3 or None in self.shape or 0 in self.shape or self.shape[-1] not in (1, 3):
+            raise ValueError(
+                f"Image shape is (height, width, channels) with 1 or 3 channels, such as (224, 224, 3). "
+                f"Got {self.shape}."
+            )
+        if self.dtype != "uint8":
+            raise ValueError(f"An Image is uint8 when decoded, got dtype {self.dtype!r}. Scale it in preprocess.")
+        if self.aspect not in _ASPECTS:
+            raise ValueError(f"aspect must be one of {', '.join(map(repr, _ASPECTS))}, got {self.aspect!r}.")
+
+    @functools.cached_property
+    def stored(self) -> Feature:
+        return Feature((), "string")
+
+    @property
+    def served(self) -> Feature:
+        return Feature((None, None, self.shape[-1]), "uint8")
+
+    def decode(self, stored: tf.Tensor) -> tf.Tensor:
+        """uint8 `[height, width, channels]` from the bytes of an image file, string `[]`.
+
+        Raises:
+            tf.errors.InvalidArgumentError: The bytes are no image of a known format, or end too early.
+        """
+        return tf.ensure_shape(self._fitted(decode_image(stored, self.shape)[tf.newaxis])[0], self.shape)
+
+    def from_served(self, served: tf.Tensor) -> tf.Tensor:
+        """uint8 `[batch, height, width, channels]` from pixels of any size."""
+        return tf.ensure_shape(self._fitted(served), (None, *self.shape))
+
+    def _fitted(self, images: tf.Tensor) -> tf.Tensor:
+        if self.aspect == "crop":
+            images = _centre_crop(images, self.shape)
+        if self.aspect == "pad":
+            return _rounded(tf.image.resize_with_pad(images, *self.shape[:2]))
+        return resize(images, self.shape)
+
+
+def decode_image(encoded: tf.Tensor, shape: tuple[int | None, ...]) -> tf.Tensor:
+    """The pixels uint8 `[height, width, channels]` of an image file, no smaller than asked for where the file isn't.
+
+    Args:
+        encoded: The file's bytes, string `[]`.
+        shape: `(height, width, channels)` that will be made of it: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size
+            where that is enough, from its header's size.
+    """
+    channels = shape[-1]
+    pixels = tf.cond(
+        tf.io.is_jpeg(encoded),
+        lambda: _decode_jpeg(encoded, shape),
+        lambda: _decode_other(encoded, channels),
+    )
+    return tf.ensure_shape(pixels, (None, None, channels))
+
+
+def _decode_jpeg(encoded: tf.Tensor, shape: tuple[int | None, ...]) -> tf.Tensor:
+    height, width, channels = shape
+    size = tf.io.extract_jpeg_shape(encoded)
+    spare = tf.minimum(size[0] // height, size[1] // width)
+    ratio = tf.reduce_sum(tf.cast(spare >= tf.constant(_JPEG_RATIOS[1:]), tf.int32))
+    at_ratio = [functools.partial(tf.io.decode_jpeg, encoded, channels=channels, ratio=r) for r in _JPEG_RATIOS]
+    return tf.switch_case(ratio, at_ratio)
+
+
+def _decode_other(encoded: tf.Tensor, channels: int | None) -> tf.Tensor:
+    # In colour: TensorFlow can't decode a GIF, a BMP or a WebP as grey.
+    pixels = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    return tf.image.rgb_to_grayscale(pixels) if channels == 1 else pixels
+
+
+def resize(images: tf.Tensor, shape: tuple[int | None, ...]) -> tf.Tensor:
+    """uint8 `[batch, height, width, channels]`, bilinear; antialiased where it shrinks to less than half."""
+    height, width = shape[:2]
+    size = tf.shape(images)
+    return _rounded(
+        tf.cond(
+            tf.minimum(size[1] // height, size[2] // width) >= 2,
+            lambda: tf.image.resize(images, (height, width), antialias=True),
+            lambda: tf.image.resize(images, (height, width)),
+        )
+    )
+
+
+def _centre_crop(images: tf.Tensor, shape: tuple[int | None, ...]) -> tf.Tensor:
+    """The largest centred part with the proportions of `shape`."""
+    height, width = shape[:2]
+    size = tf.shape(images)
+    crop_height = tf.minimum(size[1], size[2] * height // width)
+    crop_width = tf.minimum(size[2], size[1] * width // height)
+    crop_height, crop_width = tf.maximum(crop_height, 1), tf.maximum(crop_width, 1)
+    top, left = (size[1] - crop_height) // 2, (size[2] - crop_width) // 2
+    return images[:, top : top + crop_height, left : left + crop_width]
+
+
+def _rounded(values: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.clip_by_value(tf.round(values), 0.0, 255.0), tf.uint8)

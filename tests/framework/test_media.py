@@ -1,0 +1,108 @@
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image as Pillow
+
+from framework.media import Image
+
+RNG = np.random.default_rng(0)
+
+
+def smooth(height, width, channels=3):
+    """An image without detail, so that every sensible way of resizing it makes nearly the same."""
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    planes = [255 * y, 255 * x, 127.5 * (x + y)]
+    return np.stack(planes, -1)[..., :channels].astype(np.uint8)
+
+
+def encoded(image, kind="PNG", **options):
+    file = io.BytesIO()
+    Pillow.fromarray(image.squeeze()).save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "JPEG", "WEBP"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_format_becomes_the_same_pixels(kind, channels):
+    image = smooth(40, 60)
+    options = {"quality": 100} if kind in ("JPEG", "WEBP") else {}
+    got = Image((40, 60, channels)).decode(tf.constant(encoded(image, kind, **options))).numpy()
+    expected = image if channels == 3 else np.asarray(Pillow.fromarray(image).convert("L"))[..., None]
+    assert got.shape == (40, 60, channels)
+    assert got.dtype == np.uint8
+    # GIF has 256 colours, JPEG and WebP are lossy.
+    assert np.abs(got.astype(int) - expected).mean() < (0.6 if kind in ("PNG", "BMP") else 4)
+
+
+def test_an_image_of_the_right_size_is_kept_to_the_bit():
+    image = RNG.integers(0, 256, (16, 24, 3), np.uint8)
+    feature = Image((16, 24, 3))
+    np.testing.assert_array_equal(feature.decode(tf.constant(encoded(image))), image)
+    np.testing.assert_array_equal(feature.from_served(tf.constant(image[None]))[0], image)
+
+
+@pytest.mark.parametrize("size", [(40, 60), (90, 130), (170, 250), (330, 500), (700, 1000)])
+def test_a_large_jpeg_is_shrunk_by_its_decoder_and_looks_the_same(size):
+    got = Image((40, 60, 3)).decode(tf.constant(encoded(smooth(*size), "JPEG", quality=95))).numpy()
+    assert np.abs(got.astype(int) - smooth(40, 60)).max() <= 8
+
+
+def test_shrinking_by_much_is_antialiased():
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255  # whose mean is grey, and whose every second pixel isn't
+    got = Image((8, 8, 3)).decode(tf.constant(encoded(stripes))).numpy()
+    assert np.abs(got.astype(int) - 127).max() < 20
+
+
+@pytest.mark.parametrize(
+    ("aspect", "left", "middle"), [("stretch", "red", "red"), ("crop", "green", "green"), ("pad", "black", "green")]
+)
+def test_other_proportions(aspect, left, middle):
+    colours = {"red": (255, 0, 0), "green": (0, 255, 0), "black": (0, 0, 0)}
+    tall = np.zeros((30, 10, 3), np.uint8)
+    tall[:] = colours["red"]
+    tall[10:20] = colours["green"]
+    got = Image((20, 20, 3), aspect=aspect).decode(tf.constant(encoded(tall))).numpy()
+    assert tuple(got[2 if aspect != "pad" else 10, 1]) == colours[left]
+    assert tuple(got[2 if aspect == "stretch" else 10, 10]) == colours[middle]
+
+
+def test_pixels_and_their_file_become_the_same():
+    image = RNG.integers(0, 256, (50, 70, 3), np.uint8)
+    for aspect in ("stretch", "crop", "pad"):
+        feature = Image((16, 16, 3), aspect=aspect)
+        np.testing.assert_array_equal(
+            feature.decode(tf.constant(encoded(image))), feature.from_served(tf.constant(image[None]))[0]
+        )
+
+
+@pytest.mark.parametrize("data", [b"", b"junk", encoded(smooth(20, 20), "JPEG")[:200], encoded(smooth(20, 20))[:60]])
+def test_what_is_no_image_is_an_error(data):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        Image((8, 8, 3)).decode(tf.constant(data))
+
+
+def test_its_forms():
+    feature = Image((8, 9, 1))
+    assert (feature.shape, feature.dtype, feature.is_encoded) == ((8, 9, 1), "uint8", True)
+    assert (feature.stored.shape, feature.stored.dtype) == ((), "string")
+    assert (feature.served.shape, feature.served.dtype) == ((None, None, 1), "uint8")
+    assert feature == Image((8, 9, 1))
+    assert feature != Image((8, 9, 1), aspect="crop")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"shape": (8, 8)}, r"Image shape is \(height, width, channels\).*Got \(8, 8\)"),
+        ({"shape": (None, 8, 3)}, "of one size|Image shape"),
+        ({"shape": (8, 8, 2)}, "1 or 3 channels"),
+        ({"dtype": "float32"}, "An Image is uint8 when decoded, got dtype 'float32'"),
+        ({"aspect": "fill"}, "aspect must be one of 'stretch', 'crop', 'pad', got 'fill'"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Image(**arguments)
