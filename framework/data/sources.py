@@ -38,7 +38,7 @@ class Source(abc.ABC):
     """One split. Either random access (`gather`) or a stream (`stream`).
 
     Attributes:
-        num_examples: How many examples one epoch has.
+        num_examples: How many examples the split has.
         spec: An `Example` of batched `tf.TensorSpec`s.
     """
 
@@ -58,11 +58,19 @@ class Source(abc.ABC):
         """The examples one by one, in the same order each time."""
         raise NotImplementedError(f"{type(self).__name__} is random access.")
 
+    @property
+    def epoch_examples(self) -> int:
+        """How many examples a training epoch has: every one of the split once, unless a source samples them."""
+        return self.num_examples
+
     def epoch_order(self, seed: tf.Tensor, epoch: tf.Tensor, batch_size: int) -> tf.Tensor:
-        """The order of a training epoch, of a source with random access: indices int64 `[num_examples]`.
+        """The order of a training epoch, of a source with random access: indices int64 `[epoch_examples]`.
 
         A function of (seed, epoch) alone, so that resuming is a jump. By default a permutation; other sources repeat
         some examples, mix several sources, or put examples of one length side by side.
+
+        Augmentation is keyed by (seed, epoch, index). A source that repeats an example within an epoch therefore gives
+        it the index `example + k * num_examples`, another k each time, and takes such indices in `gather` and `place`.
 
         Args:
             seed: int64 `[]`, the run's.
@@ -182,6 +190,9 @@ class Subset(Source):
         self.indices = indices
         self.num_examples = len(indices)
         self.spec = source.spec
+        # Outside of any graph, which would hold a copy of it.
+        with tf.init_scope(), tf.device("CPU"):
+            self._tensor = tf.constant(indices)
         self.shuffle_buffer = getattr(source, "shuffle_buffer", self.num_examples)
 
     @property
@@ -189,11 +200,11 @@ class Subset(Source):
         return self.source.random_access
 
     def gather(self, indices: tf.Tensor) -> Example:
-        return self.source.gather(tf.gather(self.indices, indices))
+        return self.source.gather(tf.gather(self._tensor, indices))
 
     def stream(self) -> tf.data.Dataset:
         examples = self.source.stream().enumerate()
-        chosen = examples.filter(lambda index, _: _contains(tf.constant(self.indices), index))
+        chosen = examples.filter(lambda index, _: _contains(self._tensor, index))
         counted = chosen.map(lambda _, example: example).take(self.num_examples)
         return counted.apply(tf.data.experimental.assert_cardinality(self.num_examples))
 

@@ -31,8 +31,8 @@ class Position:
 
 
 def steps_per_epoch(source: Source, batch_size: int) -> int:
-    """Batches of an epoch: every example once, the last batch may be smaller."""
-    return math.ceil(source.num_examples / batch_size)
+    """Batches of an epoch; the last one may be smaller."""
+    return math.ceil(source.epoch_examples / batch_size)
 
 
 def train_dataset(pipeline: Pipeline, *, batch_size: int, seed: int, start: Position | None = None) -> tf.data.Dataset:
@@ -67,7 +67,7 @@ def train_dataset(pipeline: Pipeline, *, batch_size: int, seed: int, start: Posi
 
 def _permuted(source: Source, batch_size: int, seed: int, start: Position) -> tf.data.Dataset:
     """(epoch, indices) of a random-access source."""
-    num_examples = source.num_examples
+    num_examples = source.epoch_examples
     steps = steps_per_epoch(source, batch_size)
     even = num_examples % batch_size == 0
 
