@@ -4,5 +4,6 @@ from framework.callbacks.early_stopping import EarlyStopping
 from framework.callbacks.export_best import ExportBest
 from framework.callbacks.history import WriteHistory
 from framework.callbacks.non_finite import NonFiniteLossError, StopOnNonFinite
+from framework.callbacks.report_skipped import ReportSkipped
 
-__all__ = ["EarlyStopping", "ExportBest", "NonFiniteLossError", "StopOnNonFinite", "WriteHistory"]
+__all__ = ["EarlyStopping", "ExportBest", "NonFiniteLossError", "ReportSkipped", "StopOnNonFinite", "WriteHistory"]

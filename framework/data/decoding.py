@@ -86,7 +86,8 @@ def decode_all(
     if not names:
         return dict(features)
     made, is_good = decode_good(features, raw, decode, parallel_calls=parallel_calls)
-    message = f"Can't decode {', '.join(map(repr, names))} in these rows of the batch, counted from 0:"
+    # Without quotes, which TensorFlow would escape.
+    message = f"Cannot decode {', '.join(names)} in these rows of the batch, counted from 0:"
     bad = tf.reshape(tf.where(tf.logical_not(is_good)), [-1])
     with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(is_good), [message, bad], summarize=32)]):
         return {name: tf.identity(value) for name, value in made.items()}

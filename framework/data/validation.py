@@ -72,6 +72,8 @@ def _check_features(source: Source, declared: Mapping[str, Feature], where: str)
 
 
 def _check_labels(pipeline: Pipeline, source: Source, where: str) -> None:
+    if pipeline.bad_examples.on_error == "skip":
+        return  # every example is looked at before step 0, its label too
     if isinstance(source, ArraySource):
         pipeline.task.check_labels(source.arrays.labels, where)
         weights = source.arrays.weights

@@ -17,7 +17,7 @@ import tensorflow as tf
 from framework import files
 from framework.data.phases import PHASES
 from framework.data.pipeline import Pipeline
-from framework.data.serving import DEFAULT, FEATURES, Receiver, receivers
+from framework.data.serving import DEFAULT, Receiver, receivers
 from framework.export.signatures import Signatures, build_signatures, model_inputs, plain_predictions
 from framework.export.versions import MANIFEST, list_versions
 from framework.features import Feature, describe
@@ -128,14 +128,16 @@ class Exporter:
         if self.pipeline is None:
             return {DEFAULT: {name: _made_up(feature) for name, feature in model_inputs(self.model).items()}}
         phase = next(phase for phase in (*PHASES[1:], PHASES[0]) if self.pipeline.has(phase))
-        for batch in self.pipeline.require_source(phase).batches(_SAMPLE).take(1):
-            raw = dict(batch[0])
-        samples = {}
-        if dict(self.signatures.inputs[DEFAULT]) == dict(self.pipeline.features):
-            samples[DEFAULT] = raw
-        inputs = self.pipeline.preprocess(raw)
-        samples[FEATURES] = {name: inputs[name] for name in self.signatures.inputs[FEATURES]}
-        return samples
+        batch = next(iter(self.pipeline.require_source(phase).batches(_SAMPLE)))
+        stored = {name: value.numpy() for name, value in batch[0].items()}
+        requests = {
+            name: receiver.request(stored)
+            for name, receiver in receivers(self.pipeline).items()
+            if receiver.request is not None
+        }
+        return {
+            name: {key: tf.constant(value) for key, value in request.items()} for name, request in requests.items()
+        }
 
     def _manifest(self, metrics: Mapping[str, float], epoch: int, step: int, parity: Mapping[str, float]) -> dict:
         signatures = self.signatures

@@ -13,12 +13,12 @@ from absl import logging
 from framework.building import resolve_hparams
 from framework.data.phases import TRAIN
 from framework.data.pipeline import Pipeline
-from framework.data.statistics import Statistics
 from framework.data.validation import check_batch_size, check_pipeline
 from framework.tasks.objective import Objective
 from framework.training import plan
 from framework.training.config import Checkpoints, Divergence, Exports, Optimization, Stopping, plain
 from framework.training.preemption import EXIT_CODES, Preempted, Signals
+from framework.training.preparation import prepare
 from framework.training.run import Run
 from framework.training.run_directory import RunDirectory, differences
 from framework.training.trainer import Trainer
@@ -125,7 +125,7 @@ def fit(
     }
     with RunDirectory(run_dir) as directory, Signals() as signals:
         directory.check_config(config)
-        data = _learned(raw, directory)
+        data = prepare(raw, directory)
         trainer = Trainer(directory, config, builder, hparams, data, optimization, objective, seed)
         if not trainer.is_finished():
             trainer.compile(loss, metrics, callbacks)
@@ -137,15 +137,6 @@ def fit(
         if signals.received is not None:  # in the last epoch: everything is done, and still somebody wants us to leave
             raise Preempted(EXIT_CODES[signals.received])
         return run
-
-
-def _learned(pipeline: Pipeline, directory: RunDirectory) -> Pipeline:
-    """The pipeline with its statistics: learned once, then kept with the run."""
-    if directory.config is not None and directory.statistics.exists():
-        return pipeline.with_statistics(Statistics.load(directory.statistics))
-    learned = pipeline.with_statistics()
-    learned.statistics.save(directory.statistics)
-    return learned
 
 
 def _warn_of_other_environment(directory: RunDirectory, config: Mapping[str, Any]) -> None:

@@ -113,6 +113,7 @@ def describe_pipeline(pipeline: Pipeline, name: str | None) -> dict[str, Any]:
         "options": options,
         "reloadable": _same(options, pipeline.options),
         "features": describe(pipeline.features),
+        "bad_examples": plain(pipeline.bad_examples),
         "task": plain(pipeline.task.describe()),
         "data": data,
     }

@@ -14,6 +14,7 @@ from framework import report
 from framework.data import random
 from framework.data.phases import TEST, TRAIN, VALIDATION
 from framework.data.pipeline import Pipeline
+from framework.data.stages import raw_examples
 from framework.tasks import BinaryClassification, Classification, Heads, Regression, Task
 from framework.training.run import Run
 from framework.training.run_directory import RunDirectory
@@ -49,12 +50,14 @@ def training_sheet(pipeline: Pipeline, path: pathlib.Path, *, seed: int = 0) -> 
     What is shown is what the model is fed, after `preprocess`.
     """
     source = pipeline.require_source(TRAIN)
-    for example in source.batches(min(_SHEET_EXAMPLES, source.num_examples)).take(1):
-        features, labels = dict(example.features), example.labels
-    indices = tf.range(len(next(iter(features.values()))), dtype=tf.int64)
-    fed = [("as read", pipeline.preprocess(features))]
+    count = min(_SHEET_EXAMPLES, source.num_examples)
+    stored = next(iter(source.batches(count)))
+    indices = tf.range(count, dtype=tf.int64)
+    fed = [("as read", pipeline.preprocess(dict(raw_examples(pipeline, TRAIN, indices, stored).features)))]
     for epoch in range(_SHEET_EPOCHS):
-        augmented, _ = pipeline.augment(dict(features), labels, random.example_seeds(seed, epoch, indices))
+        seeds = random.example_seeds(seed, epoch, indices)
+        raw = raw_examples(pipeline, TRAIN, indices, stored, seeds)
+        augmented, _ = pipeline.augment(dict(raw.features), raw.labels, seeds)
         fed.append((f"augmented, epoch {epoch}", pipeline.preprocess(augmented)))
     images = [name for name, tensor in fed[0][1].items() if _is_image(tensor)]
     if images:

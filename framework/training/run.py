@@ -19,12 +19,12 @@ from framework.data.evaluate import eval_dataset
 from framework.data.phases import TEST
 from framework.data.pipeline import Pipeline
 from framework.data.serving import DEFAULT, ENCODED, Receiver, receivers
-from framework.data.statistics import Statistics
 from framework.export.saved_model import restore_weights
 from framework.export.versions import Record, best_record
 from framework.features import as_batch
 from framework.tasks.objective import Objective
 from framework.training.plan import builder_from_config, pipeline_from_config, resolve_builder, resolve_pipeline
+from framework.training.preparation import prepared
 from framework.training.run_directory import RunDirectory
 
 
@@ -150,7 +150,7 @@ class Run:
             raise FileNotFoundError(f"The run in {directory.path} isn't finished. Call fit again to go on with it.")
         builder = resolve_builder(model) if model else builder_from_config(config["model"])
         data = resolve_pipeline(pipeline, {}) if pipeline else pipeline_from_config(config["pipeline"])
-        data = data.with_statistics(Statistics.load(directory.statistics))
+        data = prepared(data, directory)
         hparams = _as_declared(builder, config["model"]["hparams"])
         precision = config["training"]["optimization"]["precision"]
         built = build_model(builder, data.interface(), data.task, hparams, dtype_policy=precision)

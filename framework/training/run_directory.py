@@ -16,6 +16,7 @@ from framework import files
 CONFIG = "config.json"
 RESULT = "result.json"
 STATISTICS = "statistics.npz"
+BAD_EXAMPLES = "bad_examples.json"
 HISTORY = "history.csv"
 _LOCK = ".lock"
 _OWNER = ".owner"
@@ -65,6 +66,10 @@ class RunDirectory:
     @property
     def statistics(self) -> pathlib.Path:
         return self.path / STATISTICS
+
+    @property
+    def bad_examples(self) -> pathlib.Path:
+        return self.path / BAD_EXAMPLES
 
     @property
     def config(self) -> dict[str, Any] | None:

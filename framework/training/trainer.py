@@ -18,10 +18,12 @@ from framework.callbacks.early_stopping import EarlyStopping
 from framework.callbacks.export_best import ExportBest
 from framework.callbacks.history import WriteHistory
 from framework.callbacks.non_finite import NonFiniteLossError, StopOnNonFinite
+from framework.callbacks.report_skipped import ReportSkipped
+from framework.data.bad_examples import BadExampleError, count_kinds
+from framework.data.checking import explain
 from framework.data.evaluate import eval_dataset
 from framework.data.phases import TRAIN, VALIDATION
 from framework.data.pipeline import Pipeline
-from framework.data.sources import ArraySource
 from framework.data.train import Position, steps_per_epoch, train_dataset
 from framework.registry import did_you_mean
 from framework.tasks.objective import Objective
@@ -29,6 +31,7 @@ from framework.training.checkpointing import SaveCheckpoints
 from framework.training.checkpoints import CheckpointStore, Snapshot
 from framework.training.config import Checkpoints, Divergence, Exports, Optimization, Stopping
 from framework.training.preemption import Signals
+from framework.training.preparation import skipped
 from framework.training.reporting import write_report
 from framework.training.resuming import ResumingCallbackList
 from framework.training.run import Run, compile_arguments, finished_run
@@ -120,6 +123,7 @@ class Trainer:
     ) -> list[keras.callbacks.Callback]:
         """The run's callbacks in their order: each sees what those before it did in the same epoch."""
         own: list[keras.callbacks.Callback] = [
+            *self._report_skipped(),
             StopOnNonFinite(
                 f"The last good state is in {self.directory.checkpoints}, the best export in {self.directory.export}."
             ),
@@ -135,6 +139,11 @@ class Trainer:
         if stopping is not None:
             own.append(EarlyStopping(self.objective, **dataclasses.asdict(stopping)))
         return own
+
+    def _report_skipped(self) -> list[keras.callbacks.Callback]:
+        found = skipped(self.directory)
+        counts = count_kinds([example for phase in (TRAIN, VALIDATION) for example in found.get(phase, [])])
+        return [ReportSkipped(counts)] if counts else []
 
     def train(
         self,
@@ -206,6 +215,22 @@ class Trainer:
             epochs=self.epochs,
             verbose=verbose,
         )
+        try:
+            self._keras_fit(listed, start, snapshot, verbose)
+        except tf.errors.InvalidArgumentError as error:
+            if BadExampleError.__name__ not in error.message:
+                raise
+            raise BadExampleError(
+                f"{explain(error)}. BadExamples(on_error='skip') leaves such examples out."
+            ) from error
+
+    def _keras_fit(
+        self,
+        callbacks: keras.callbacks.CallbackList,
+        start: Position,
+        snapshot: Snapshot | None,
+        verbose: int,
+    ) -> None:
         self.model.fit(
             train_dataset(self.pipeline, batch_size=self.batch_size, seed=self.seed, start=start),
             steps_per_epoch=self.steps,
@@ -214,7 +239,7 @@ class Trainer:
             epochs=start.epoch if snapshot and snapshot.meta["stopped"] else self.epochs,
             validation_data=self._validation(),
             class_weight=self._class_weight,
-            callbacks=listed,
+            callbacks=callbacks,
             shuffle=False,  # the pipeline already is
             verbose=verbose,
         )
@@ -229,11 +254,12 @@ class Trainer:
         if weights is None:
             return None
         source = self.pipeline.require_source(TRAIN)
-        labels = source.arrays.labels if isinstance(source, ArraySource) else None
-        if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype.kind not in "iu":
-            raise ValueError("class_weight needs one integer label an example, held in arrays.")
+        label = source.spec.labels
+        if not isinstance(label, tf.TensorSpec) or label.shape.rank != 1 or not label.dtype.is_integer:
+            raise ValueError(f"class_weight needs one integer label an example, the training split has {label}.")
         if source.spec.weights is not None:
             raise ValueError("class_weight can't be combined with the weights that the training split's examples have.")
+        labels = np.concatenate([example.labels for example in source.batches(1024).as_numpy_iterator()])
         if weights == "balanced":
             counts = np.bincount(labels)
             return {int(c): len(labels) / (np.count_nonzero(counts) * counts[c]) for c in np.flatnonzero(counts)}

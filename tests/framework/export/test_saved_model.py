@@ -123,7 +123,7 @@ class TestWhatIsInside:
         assert manifest["signatures"]["features"]["outputs"]["class_id"] == {"shape": [], "dtype": "int64"}
         assert manifest["task"]["num_classes"] == 2
         assert manifest["parameters"] == trained.count_params()
-        assert set(manifest["largest_difference"]) == {"serving_default", "features"}
+        assert set(manifest["largest_difference"]) == {"serving_default", "serialized", "features"}
         assert max(manifest["largest_difference"].values()) <= 1e-5
         shapes = {entry["name"]: tuple(entry["shape"]) for entry in manifest["variables"].values()}
         normalization = dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance"), (512,))
