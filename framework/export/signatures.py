@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 
-from framework.data.serving import Receiver, checked
+from framework.data.serving import DEFAULT, ENCODED, Receiver, checked
+from framework.export.answers import (
+    Answers,
+    forward_pass,
+    masked,
+    named_identities,
+    saliency_name,
+    saliency_pass,
+)
+from framework.export.forward import model_inputs
 from framework.features import Feature
 
-INPUTS = "inputs"
 OUTPUTS = "outputs"
 _WITH_TABLE = (keras.layers.StringLookup, keras.layers.IntegerLookup, keras.layers.TextVectorization)
 
@@ -47,20 +55,6 @@ class Signatures:
         }
 
 
-def model_inputs(model: keras.Model) -> dict[str, Feature]:
-    """The inputs of a functional model by name; those without one are `"inputs"`, or `"inputs_0"` and so on.
-
-    Raises:
-        ValueError: The model has no symbolic inputs yet.
-    """
-    if not getattr(model, "inputs", None):
-        raise ValueError(f"The model {model.name!r} isn't functional: it has no named inputs to make a signature of.")
-    return {
-        name: Feature(tuple(tensor.shape[1:]), keras.backend.standardize_dtype(tensor.dtype))
-        for name, tensor in _named_inputs(model).items()
-    }
-
-
 def plain_predictions(outputs: Any) -> dict[str, tf.Tensor]:
     """Names the outputs of a model without a task: a dict's own keys, or `"outputs"`."""
     if isinstance(outputs, Mapping):
@@ -75,6 +69,7 @@ def build_signatures(
     receivers: Mapping[str, Receiver],
     predictions: Callable[[Any], dict[str, tf.Tensor]] = plain_predictions,
     resources: list[Any] | None = None,
+    answers: Answers | None = None,
 ) -> Signatures:
     """Traces one function for each receiver.
 
@@ -83,24 +78,27 @@ def build_signatures(
         receivers: What each signature accepts and how it becomes the model's input.
         predictions: Names what the model returns.
         resources: Lookup tables and layers that the receivers use.
+        answers: What signatures answer beyond the predictions.
 
     Raises:
-        ValueError: A receiver doesn't make what the model takes.
+        ValueError: A receiver doesn't make what the model takes, or the model can't give an answer that is asked for.
     """
+    answers = answers or Answers()
     expected = model_inputs(model)
-    # A dict where the model was built on one; a single tensor where it has a single, unnamed input.
-    takes_dict = _takes_dict(model)
-
-    @tf.function(autograph=False)
-    def forward(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        fed: Any = inputs if takes_dict else list(inputs.values())
-        outputs = model(fed[0] if not takes_dict and len(fed) == 1 else fed, training=False)
-        # An identity each: SavedModel refuses an output that is an input or appears twice.
-        return {name: tf.identity(value, name=name) for name, value in predictions(outputs).items()}
-
+    # An identity each: SavedModel refuses an output that is an input or appears twice.
+    forward = tf.function(named_identities(forward_pass(model, predictions, answers)), autograph=False)
     functions = {
-        name: _trace(forward, receiver, expected, f"signature {name!r}") for name, receiver in receivers.items()
+        name: _trace(forward, receiver, expected, f"signature {name!r}", answers.on_error)
+        for name, receiver in receivers.items()
     }
+    if answers.saliency:
+        gradients = tf.function(named_identities(saliency_pass(model, predictions)), autograph=False)
+        for name in (DEFAULT, ENCODED):
+            if name in receivers:
+                functions[saliency_name(name)] = _trace(
+                    gradients, receivers[name], expected, f"signature {saliency_name(name)!r}", "raise"
+                )
+                receivers = {**receivers, saliency_name(name): receivers[name]}
     module = tf.Module()
     index_of = {id(_raw(variable)): index for index, variable in enumerate(model.variables)}
     used = {id(variable): variable for function in functions.values() for variable in function.variables}
@@ -110,29 +108,22 @@ def build_signatures(
     return Signatures(module, functions, {name: receiver.inputs for name, receiver in receivers.items()})
 
 
-def _trace(forward: Callable, receiver: Receiver, expected: Mapping[str, Feature], where: str) -> Any:
+def _trace(
+    forward: Callable,
+    receiver: Receiver,
+    expected: Mapping[str, Feature],
+    where: str,
+    on_error: Literal["raise", "mask"],
+) -> Any:
     @tf.function  # with autograph, as tf.data has it: a pipeline's code must mean the same everywhere
     def serve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return forward(checked(receiver.to_model(dict(inputs)), expected, where))
+        if on_error == "raise" or receiver.to_model_or_zeros is None:
+            return forward(checked(receiver.to_model(dict(inputs)), expected, where))
+        features, is_good = receiver.to_model_or_zeros(dict(inputs))
+        return masked(forward(checked(features, expected, where)), is_good)
 
     specs = {name: feature.spec(name) for name, feature in receiver.inputs.items()}
     return serve.get_concrete_function(**specs)
-
-
-def _takes_dict(model: keras.Model) -> bool:
-    # A Sequential never does; one that `fit` has built has no `input` either.
-    return not isinstance(model, keras.Sequential) and isinstance(model.input, Mapping)
-
-
-def _named_inputs(model: keras.Model) -> dict[str, keras.KerasTensor]:
-    if _takes_dict(model):
-        return dict(model.input)
-    numbers = [""] if len(model.inputs) == 1 else [f"_{index}" for index in range(len(model.inputs))]
-    # Keras numbers inputs that nobody named through the process: a client couldn't rely on such a name.
-    return {
-        f"{INPUTS}{number}" if tensor.name.startswith("keras_tensor") else tensor.name: tensor
-        for number, tensor in zip(numbers, model.inputs, strict=True)
-    }
 
 
 def _tables(layer: keras.layers.Layer) -> list[keras.layers.Layer]:

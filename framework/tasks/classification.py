@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -77,6 +77,18 @@ class Classification(Task):
         if self.class_names is not None:
             predictions["class_name"] = tf.gather(tf.constant(self.class_names), predictions["class_id"])
         return predictions
+
+    def top_k(self, predictions: Mapping[str, tf.Tensor], k: int) -> dict[str, tf.Tensor]:
+        """`top_k_class_ids` int64, `top_k_probabilities` float32 and `top_k_class_names`, each `[batch, k]`."""
+        probabilities, ids = tf.math.top_k(predictions["probabilities"], k)
+        best = {"top_k_class_ids": tf.cast(ids, tf.int64), "top_k_probabilities": probabilities}
+        if self.class_names is not None:
+            best["top_k_class_names"] = tf.gather(tf.constant(self.class_names), ids)
+        return best
+
+    def check_top_k(self, k: int) -> None:
+        if k > self.num_classes:
+            raise ValueError(f"top_k is {k}, but there are {self.num_classes} classes.")
 
     def check_labels(self, labels: Any, where: str) -> None:
         labels = np.asarray(labels)

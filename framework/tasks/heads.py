@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -77,6 +78,28 @@ class Heads(Task):
             for head, task in self.tasks.items()
             for name, value in task.predictions(outputs[head]).items()
         }
+
+    def top_k(self, predictions: Mapping[str, tf.Tensor], k: int) -> dict[str, tf.Tensor]:
+        return {
+            f"{head}_{name}": value
+            for head, task in self._with_classes(k).items()
+            for name, value in task.top_k(
+                {name.removeprefix(f"{head}_"): p for name, p in predictions.items() if name.startswith(f"{head}_")}, k
+            ).items()
+        }
+
+    def check_top_k(self, k: int) -> None:
+        if not self._with_classes(k):
+            super().check_top_k(k)
+
+    def _with_classes(self, k: int) -> dict[str, Task]:
+        """The heads that have as many classes."""
+        found = {}
+        for head, task in self.tasks.items():
+            with contextlib.suppress(ValueError):
+                task.check_top_k(k)
+                found[head] = task
+        return found
 
     def check_outputs(self, outputs: Any) -> dict[str, keras.KerasTensor]:
         if not isinstance(outputs, Mapping) or set(outputs) != set(self.tasks):

@@ -63,6 +63,18 @@ class Task(abc.ABC):
     def predictions(self, outputs: Any) -> dict[str, tf.Tensor]:
         """What a signature answers: `{name: [batch, ...]}` from the outputs `[batch, units]`."""
 
+    def top_k(self, predictions: Mapping[str, tf.Tensor], k: int) -> dict[str, tf.Tensor]:
+        """The k most probable classes, `{name: [batch, k]}`, of what `predictions` returned."""
+        return {}
+
+    def check_top_k(self, k: int) -> None:
+        """Checks that there are as many classes to choose from.
+
+        Raises:
+            ValueError: There aren't.
+        """
+        raise ValueError(f"{type(self).__name__} has no classes of which the {k} most probable could be answered.")
+
     def logits(self, x: keras.KerasTensor, *, name: str = "logits") -> Any:
         """The usual last layer: a dense one of the right width on `x` `[batch, channels]`.
 

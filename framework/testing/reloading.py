@@ -62,7 +62,7 @@ def assert_export_reloads(runs: Iterable[Run]) -> None:
 def _requests(run: Run) -> list[tuple[str, dict[str, np.ndarray]]]:
     """(signature, inputs) for each signature whose input can be made of a split, at two batch sizes."""
     return [
-        (name, receiver.request(held_out(run.pipeline, size)))
+        (name, dict(receiver.request(held_out(run.pipeline, size))))
         for size in (1, BATCH_SIZE)
         for name, receiver in receivers(run.pipeline).items()
         if receiver.request is not None

@@ -7,7 +7,8 @@ import framework
 from framework import Feature, tasks
 from framework.data.serving import Receiver, receivers
 from framework.data.statistics import vocabulary
-from framework.export.signatures import build_signatures, model_inputs, plain_predictions
+from framework.export.forward import model_inputs
+from framework.export.signatures import build_signatures, plain_predictions
 
 COLOURS = ("red", "green", "blue")
 PHRASES = ("a small dog", "small cat", "the big dog runs", "")
