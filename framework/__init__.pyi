@@ -36,5 +36,6 @@ from .training.config import (
 from .training.warm_start import WarmStart as WarmStart
 from .training.fit import fit as fit
 from .training.run import Run as Run
+from .serving.predictor import load_export as load_export
 
 __version__: str

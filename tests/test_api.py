@@ -46,6 +46,7 @@ PUBLIC = [
     "WarmStart",
     "fit",
     "Run",
+    "load_export",
 ]
 
 

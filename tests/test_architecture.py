@@ -15,6 +15,7 @@ LAYERS = (
     ("data",),
     ("building",),
     ("export",),
+    ("serving",),
     ("callbacks",),
     ("training",),
     ("search",),

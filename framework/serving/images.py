@@ -1,0 +1,51 @@
+"""Image files as what a signature takes of them: their bytes, or their pixels."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+_CHANNELS = (1, 3, 4)
+
+
+def image_input(inputs: Mapping[str, tf.TensorSpec]) -> str | None:
+    """The name of a signature's one input where that can be an image: string `[batch]`, or uint8 `[batch, h, w, c]`."""
+    if len(inputs) != 1:
+        return None
+    ((name, spec),) = inputs.items()
+    return name if _takes_bytes(spec) or _takes_pixels(spec) else None
+
+
+def read_image(path: str | os.PathLike, spec: tf.TensorSpec) -> bytes | np.ndarray:
+    """One image file for an input of a signature.
+
+    Args:
+        path: Of a JPEG, PNG, GIF, BMP or WebP file; of an animation its first frame.
+        spec: The input's, with the batch axis.
+
+    Returns:
+        The file's bytes where the input is a string, else uint8 `[height, width, channels]`.
+
+    Raises:
+        OSError: The file can't be read.
+        ValueError: Pixels are wanted, and the file is no image.
+    """
+    encoded = pathlib.Path(path).read_bytes()
+    if _takes_bytes(spec):
+        return encoded
+    try:
+        return tf.io.decode_image(encoded, channels=spec.shape[-1], expand_animations=False).numpy()
+    except tf.errors.InvalidArgumentError:
+        raise ValueError(f"{path} is no JPEG, PNG, GIF, BMP or WebP image.") from None
+
+
+def _takes_bytes(spec: tf.TensorSpec) -> bool:
+    return spec.dtype == tf.string and spec.shape.rank == 1
+
+
+def _takes_pixels(spec: tf.TensorSpec) -> bool:
+    return spec.dtype == tf.uint8 and spec.shape.rank == 4 and spec.shape[-1] in _CHANNELS
