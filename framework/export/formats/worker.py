@@ -1,0 +1,153 @@
+"""Converting, in a process of its own.
+
+Converters write to standard output and error, log, leave files behind, reset TensorFlow's default graph (tf2onnx does),
+set environment variables, keep memory, and now and then abort. None of that may happen to a training run; so `convert`
+starts this module, which imports TensorFlow once for all formats of an export (half of the time that one takes).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import os
+import pathlib
+import pickle
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from framework.export.formats.comparison import compare, made_up, take
+from framework.export.formats.errors import FormatError
+from framework.export.formats.frozen import freeze, text_operations
+from framework.export.formats.kinds import FORMATS, Format
+from framework.export.formats.narrowing import Narrowed, choose_signatures, narrow, obstacle
+from framework.export.formats.result import FormatResult
+from framework.export.formats.running import FormatRunner, signature_runner
+from framework.registry import did_you_mean
+
+JOB = "job.pickle"
+ANSWER = "{}.answer"
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What `convert` asks for.
+
+    Attributes:
+        export_dir: The SavedModel.
+        names: Formats, in order.
+        signature: Which one to convert; `None` chooses.
+        examples: `{signature: {input: [examples, ...]}}`.
+        gated: Whether a metric will decide about quantized formats.
+    """
+
+    export_dir: str
+    names: tuple[str, ...]
+    signature: str | None
+    examples: Mapping[str, Mapping[str, np.ndarray]]
+    gated: bool
+
+
+def main(directory: str) -> None:
+    """Does the job in `directory`: writes `<format>/` and what came of it, `<format>.answer`, for one after another."""
+    work = pathlib.Path(directory)
+    job = pickle.loads((work / JOB).read_bytes())
+    converter = _Converter(job, work)
+    for name in job.names:
+        try:
+            answer: Any = converter.convert(FORMATS[name])
+        except FormatError as error:
+            answer = error
+        answered = work / ANSWER.format(name)
+        answered.with_suffix(".part").write_bytes(pickle.dumps(answer))
+        os.replace(answered.with_suffix(".part"), answered)
+
+
+class _Converter:
+    """Holds what several formats of an export share: the loaded SavedModel and its signatures, narrowed and frozen."""
+
+    def __init__(self, job: Job, work: pathlib.Path):
+        self.job = job
+        self.work = work
+        self.loaded = tf.saved_model.load(job.export_dir)
+        self._sources: dict[tuple[str, bool], tuple[Narrowed, Any]] = {}
+
+    def convert(self, kind: Format) -> FormatResult:
+        """Tries the signatures that the format might hold.
+
+        Raises:
+            FormatError: It can hold none of them.
+        """
+        possible, refused = self._choose(kind)
+        for signature in possible:
+            try:
+                return self._convert(kind, signature, dict(refused))
+            except Exception as error:  # of converters, which raise anything
+                print(f"{kind.name}, signature {signature!r}: {type(error).__name__}: {error}", file=sys.stderr)
+                refused[signature] = _reason(error)
+        reasons = "; ".join(f"signature {name!r}: {reason}" for name, reason in refused.items())
+        raise FormatError(kind.name, f"{self.job.export_dir} can't be converted to {kind.name!r}. {reasons}.")
+
+    def _choose(self, kind: Format) -> tuple[list[str], dict[str, str]]:
+        name = self.job.signature
+        if name is None:
+            return choose_signatures(self.loaded, has_text=kind.has_text)
+        if name not in self.loaded.signatures:
+            return [], {name: f"there is no such signature.{did_you_mean(name, self.loaded.signatures)}"}
+        reason = obstacle(self.loaded.signatures[name], has_text=kind.has_text)
+        return ([name], {}) if reason is None else ([], {name: reason})
+
+    def _convert(self, kind: Format, signature: str, passed_over: dict[str, str]) -> FormatResult:
+        given = self.job.examples.get(signature)
+        if kind.needs_examples and given is None:
+            raise ValueError(f"it needs representative examples of this signature, got those of {[*self.job.examples]}")
+        saved_model = signature_runner(self.loaded, signature)
+        examples = given or made_up(saved_model.inputs)
+        source, graph_def = self._source(signature, kind.has_text, examples)
+        text = [] if kind.has_text else text_operations(graph_def)
+        if text:
+            raise ValueError(
+                f"it works on text inside ({', '.join(text)}), as hashing and vocabularies do, which only a SavedModel "
+                "and a frozen graph can hold; move that into the pipeline's preprocess"
+            )
+        directory = self.work / f"{kind.name}-{signature}"
+        directory.mkdir()
+        kind.write(source, graph_def, directory / kind.file, given)
+        call = kind.open(directory / kind.file, signature, source.tensors)
+        runner = FormatRunner(kind.name, signature, source.inputs, source.outputs, call)
+        tolerance = None if kind.is_quantized and self.job.gated else kind.tolerance
+        return FormatResult(
+            kind.name,
+            directory,
+            kind.file,
+            signature,
+            source.inputs,
+            source.outputs,
+            source.tensors,
+            source.left_out,
+            passed_over,
+            **compare(saved_model, runner, examples, tolerance),
+            versions={name: importlib.metadata.version(name) for name in ("tensorflow", *kind.modules)},
+        )
+
+    def _source(self, signature: str, has_text: bool, examples: Mapping[str, np.ndarray]) -> tuple[Narrowed, Any]:
+        if (signature, has_text) not in self._sources:
+            directory = self.work / f"{signature}-{'text' if has_text else 'numbers'}"
+            source = narrow(self.loaded, signature, directory, has_text=has_text)
+            self._sources[signature, has_text] = source, freeze(source, take(examples, 2))
+        return self._sources[signature, has_text]
+
+
+def _reason(error: Exception) -> str:
+    """What a converter's error says, in a line; all of it is in the log."""
+    message = str(error)
+    operations = re.findall(r"(?:TF Select|Custom) ops: ([\w, ]+)", message)
+    if operations:
+        return f"it has the operations {', '.join(operations)}, which the format doesn't know"
+    if "TensorList" in message:
+        return "it has a recurrent layer, which converts with unroll=True alone"
+    return message.strip().splitlines()[0][:300] if message.strip() else type(error).__name__
