@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from framework.data import random
+from framework.data.accumulators import balancing_weights
 from framework.data.combining import (
     Concatenation,
     Weighted,
@@ -208,9 +209,7 @@ def class_weights(labels: Any, num_classes: int | None = None) -> np.ndarray:
         labels: Class ids int `[examples]`.
         num_classes: By default one more than the largest label. Classes without examples weigh 0.
     """
-    counts = np.bincount(np.asarray(labels), minlength=num_classes or 0)
-    present = counts > 0
-    return np.where(present, counts.sum() / (np.maximum(counts, 1) * present.sum()), 0.0).astype(np.float32)
+    return balancing_weights(np.bincount(np.asarray(labels), minlength=num_classes or 0))
 
 
 def _take_turns(

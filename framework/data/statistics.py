@@ -2,13 +2,20 @@
 
 `Pipeline.learn(train)` returns plain arrays by name; they are computed once, kept in the run directory, and reach
 `preprocess` as `self.statistics`, so that evaluation, serving and the export all use the same numbers.
+
+    def learn(self, train):
+        return statistics.collect(train, {"age": Moments(), "colour": Vocabulary(1000), "labels": ClassCounts(10)})
+
+`collect` feeds all accumulators in one pass. Their results are the same to the last bit however examples come in
+batches, and wherever parts of them were counted and merged. With several workers the chief computes them all the same,
+once, and the others read its file.
 """
 
 from __future__ import annotations
 
-import collections
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -16,8 +23,36 @@ import numpy as np
 import tensorflow as tf
 
 from framework import files
+from framework.data.accumulators import (
+    Accumulator,
+    ClassCounts,
+    MissingShare,
+    Moments,
+    Ranges,
+    balancing_weights,
+)
+from framework.data.counting import Quantiles, Vocabulary, lengths
 from framework.data.sources import Example
 from framework.registry import did_you_mean
+
+__all__ = [
+    "Accumulator",
+    "ClassCounts",
+    "Collector",
+    "MissingShare",
+    "Moments",
+    "Quantiles",
+    "Ranges",
+    "Statistics",
+    "UnknownStatisticError",
+    "Vocabulary",
+    "balancing_weights",
+    "collect",
+    "lengths",
+    "moments",
+    "progress",
+    "vocabulary",
+]
 
 
 class UnknownStatisticError(KeyError):
@@ -89,39 +124,107 @@ class Statistics(Mapping[str, np.ndarray]):
             return cls(dict(arrays))
 
 
+class Collector:
+    """Accumulators of several features, fed with whole batches.
+
+    Args:
+        accumulators: `{name: accumulator}`, or several of them in a list. The name is that of a feature, `"labels"`,
+            `"labels/<head>"` or `"weights"`.
+    """
+
+    def __init__(self, accumulators: Mapping[str, Accumulator | Sequence[Accumulator]]):
+        self.accumulators = {
+            name: [given] if isinstance(given, Accumulator) else list(given) for name, given in accumulators.items()
+        }
+
+    def update(self, example: Example) -> None:
+        """Adds a batch.
+
+        Raises:
+            ValueError: It has no such feature, or the labels have no such head.
+        """
+        for name, accumulators in self.accumulators.items():
+            values = np.asarray(_tensor(example, name))
+            if values.dtype.name == "bfloat16":  # not a number to NumPy
+                values = values.astype(np.float32)
+            for accumulator in accumulators:
+                accumulator.update(values)
+
+    def merge(self, other: Collector) -> None:
+        """Adds what another one with the same accumulators has seen."""
+        for name, accumulators in self.accumulators.items():
+            for own, others in zip(accumulators, other.accumulators[name], strict=True):
+                own.merge(others)
+
+    def result(self) -> dict[str, np.ndarray]:
+        """What `Statistics` takes: `"age/mean"` where an accumulator names its results, `"colour"` where it doesn't.
+
+        Raises:
+            ValueError: Two accumulators of a feature have a result of the same name.
+        """
+        results: dict[str, np.ndarray] = {}
+        for name, accumulators in self.accumulators.items():
+            for accumulator in accumulators:
+                learned = accumulator.result()
+                named = (
+                    {f"{name}/{part}": value for part, value in learned.items()} if isinstance(learned, dict) else {}
+                )
+                for key, value in (named or {name: learned}).items():
+                    if key in results:
+                        raise ValueError(f"Two accumulators make the statistic {key!r}. Give one of them a name=.")
+                    results[key] = value
+        return results
+
+
+def collect(
+    train: Iterable[Example],
+    accumulators: Mapping[str, Accumulator | Sequence[Accumulator]],
+    *,
+    total: int | None = None,
+    verbose: bool | None = None,
+) -> dict[str, np.ndarray]:
+    """Learns everything in one pass over the training examples; what it returns is what `learn` may return.
+
+    Args:
+        train: Batched training examples, as `Pipeline.learn` is given.
+        accumulators: As `Collector` takes them.
+        total: Batches, where the dataset doesn't know.
+        verbose: Whether there is a progress bar; by default on a terminal.
+    """
+    collector = Collector(accumulators)
+    for example in progress(train, "Learning statistics", total=total, verbose=verbose):
+        collector.update(example)
+    return collector.result()
+
+
+def progress(
+    batches: Iterable[Example], title: str, *, total: int | None = None, verbose: bool | None = None
+) -> Iterator[Example]:
+    """The batches one by one, with a progress bar under a title; for arguments see `collect`."""
+    if verbose is None:
+        verbose = sys.stdout.isatty()
+    if total is None and isinstance(batches, tf.data.Dataset):
+        cardinality = int(batches.cardinality())
+        total = cardinality if cardinality >= 0 else None
+    if verbose:
+        print(title)
+    bar = keras.utils.Progbar(total, verbose=int(verbose), unit_name="batch")
+    for example in batches:
+        yield example
+        bar.add(1)
+
+
 def moments(batches: Iterable[Example], names: Iterable[str]) -> dict[str, np.ndarray]:
     """Mean and standard deviation of numeric features over the examples, for `Statistics.standardize`.
-
-    A single pass in float64 by pairwise updates (Chan, Golub and LeVeque 1979, "Updating Formulae and a Pairwise
-    Algorithm for Computing Sample Variances", equations 2.1). A constant feature gets the deviation 1.
 
     Args:
         batches: Batched training examples, as `Pipeline.learn` is given.
         names: The features, each `[batch, ...]`.
 
     Returns:
-        `{"<name>/mean": ..., "<name>/deviation": ...}`, float32 of the feature's own shape.
+        `{"<name>/mean": ..., "<name>/deviation": ...}`, float32 of the feature's own shape; see `Moments`.
     """
-    names = list(names)
-    count = 0
-    means: dict[str, Any] = dict.fromkeys(names, 0.0)
-    squares: dict[str, Any] = dict.fromkeys(names, 0.0)
-    for example in batches:
-        added = len(example.features[names[0]])
-        total = count + added
-        for name in names:
-            values = np.asarray(example.features[name], np.float64)
-            batch_mean = values.mean(axis=0)
-            delta = batch_mean - means[name]
-            squares[name] += ((values - batch_mean) ** 2).sum(axis=0) + delta**2 * (count * added / total)
-            means[name] += delta * (added / total)
-        count = total
-    learned = {}
-    for name in names:
-        deviation = np.sqrt(squares[name] / max(count, 1))
-        learned[f"{name}/mean"] = np.asarray(means[name], np.float32)
-        learned[f"{name}/deviation"] = np.asarray(np.where(deviation > 0, deviation, 1.0), np.float32)
-    return learned
+    return collect(batches, {name: Moments() for name in names})
 
 
 def vocabulary(batches: Iterable[Example], name: str, *, max_size: int | None = None) -> np.ndarray:
@@ -132,8 +235,20 @@ def vocabulary(batches: Iterable[Example], name: str, *, max_size: int | None = 
         name: The feature.
         max_size: How many to keep; the rest is out of vocabulary.
     """
-    counts: collections.Counter = collections.Counter()
-    for example in batches:
-        counts.update(np.asarray(example.features[name]).ravel().tolist())
-    ranked = sorted(counts, key=lambda value: (-counts[value], value))[:max_size]
-    return np.asarray([value.decode() if isinstance(value, bytes) else value for value in ranked])
+    return collect(batches, {name: Vocabulary(max_size)})[name]
+
+
+def _tensor(example: Example, name: str) -> Any:
+    """A feature, or labels or weights by the name that accumulators give them."""
+    tensors = dict(example.features)
+    if isinstance(example.labels, Mapping):
+        tensors |= {f"labels/{head}": labels for head, labels in example.labels.items()}
+    else:
+        tensors.setdefault("labels", example.labels)
+    if example.weights is not None:
+        tensors.setdefault("weights", example.weights)
+    if name not in tensors:
+        raise ValueError(
+            f"There is no feature {name!r} to learn from.{did_you_mean(name, tensors)} There are {sorted(tensors)}."
+        )
+    return tensors[name]
