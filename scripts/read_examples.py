@@ -1,4 +1,4 @@
-"""Examples from CSV, JSON lines, `.npz` and image files, as the arrays that a signature takes.
+"""Examples from CSV, JSON lines, records, `.npz` and image files, as the arrays that a signature takes.
 
 Each reader yields `(place, {name: array})`, one example at a time: `place` says where it came from, for messages. What
 doesn't fit the signature is an error that names the place, the feature, what was got and what was expected.
@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import pathlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
@@ -17,10 +18,18 @@ import numpy as np
 import tensorflow as tf
 from command_line import UsageError, did_you_mean
 
+from framework.serving.images import image_input, read_image
+from framework.serving.signatures import reason
+
 Specs = Mapping[str, tf.TensorSpec]
 Example = tuple[str, dict[str, np.ndarray]]
 
-FORMATS = {"csv": (".csv",), "jsonl": (".jsonl", ".ndjson", ".json"), "npz": (".npz",)}
+FORMATS = {
+    "csv": (".csv",),
+    "jsonl": (".jsonl", ".ndjson", ".json"),
+    "npz": (".npz",),
+    "records": (".tfrecord", ".tfrecords", ".record", ".records"),
+}
 # Of NumPy arrays that make a dtype; numbers make the other dtypes.
 _KINDS = {tf.string: "O", tf.bool: "b"}
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
@@ -28,7 +37,8 @@ _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 def format_of(path: str) -> str | None:
     """The format that a file's name tells."""
-    suffix = pathlib.Path(path).suffix.lower()
+    # Records come in shards, train.tfrecord-00001-of-00004, and compressed, train.tfrecord.gz.
+    suffix = pathlib.Path(re.sub(r"(-\d+-of-\d+)?(\.gz)?$", "", path.lower())).suffix
     return next((name for name, suffixes in FORMATS.items() if suffix in suffixes), None)
 
 
@@ -94,30 +104,46 @@ def read_npz(file: IO[bytes], name: str, specs: Specs) -> Iterator[Example]:
         yield place, {key: _to_array(arrays[key][index], spec, place, key) for key, spec in specs.items()}
 
 
+def read_records(pattern: str, specs: Specs) -> Iterator[Example]:
+    """The records of TFRecord files, as they are, for a signature whose one input is text or bytes.
+
+    Args:
+        pattern: A file's name, or a pattern such as `data/train-*.tfrecord`; compressed where it ends with .gz.
+        specs: The signature's inputs.
+
+    Raises:
+        UsageError: There is no such file, a file is damaged, or the signature takes something else.
+    """
+    (key, spec) = next(iter(specs.items()))
+    if len(specs) > 1 or spec.dtype != tf.string or spec.shape.rank != 1:
+        raise UsageError(
+            f"Records need a signature with one input, string (). This one takes "
+            f"{', '.join(f'{n}: {_expected(s)}' for n, s in specs.items())}. Use another --signature."
+        )
+    names = sorted(tf.io.gfile.glob(pattern))
+    if not names:
+        raise UsageError(f"There is no file {pattern}.")
+    for name in names:
+        records = tf.data.TFRecordDataset(name, "GZIP" if name.lower().endswith(".gz") else "").as_numpy_iterator()
+        number = 0
+        try:
+            for number, record in enumerate(records, start=1):
+                yield f"{name}, record {number}", {key: np.array(record, object)}
+        except tf.errors.DataLossError as error:
+            said = reason(error)
+            raise UsageError(f"{name} is damaged after record {number}, or no TFRecord file: {said}") from error
+
+
 def read_images(paths: Sequence[str], specs: Specs) -> Iterator[Example]:
     """Image files for a signature whose one input is an image, or its bytes.
 
     Raises:
-        UsageError: The signature takes something else, or a file is no image of the right size.
+        ValueError: The signature takes something else, or a file is no image.
+        UsageError: An image has the wrong size.
     """
-    (key, spec) = next(iter(specs.items()))
-    takes_bytes = spec.dtype == tf.string and spec.shape.rank == 1
-    takes_pixels = spec.dtype == tf.uint8 and spec.shape.rank == 4 and spec.shape[-1] in (1, 3, 4)
-    if len(specs) > 1 or not (takes_bytes or takes_pixels):
-        raise UsageError(
-            f"Image files need a signature with one input, uint8 (height, width, 1, 3 or 4) or string (). This one "
-            f"takes {', '.join(f'{n}: {_expected(s)}' for n, s in specs.items())}. Use --input, or another --signature."
-        )
+    key = image_input(specs)
     for path in paths:
-        encoded = pathlib.Path(path).read_bytes()
-        if takes_bytes:
-            yield path, {key: np.array(encoded, object)}
-            continue
-        try:
-            pixels = tf.io.decode_image(encoded, channels=spec.shape[-1], expand_animations=False).numpy()
-        except tf.errors.InvalidArgumentError as error:
-            raise UsageError(f"{path} is no PNG, JPEG, GIF or BMP image.") from error
-        yield path, {key: _to_array(pixels, spec, path, key)}
+        yield path, {key: _to_array(read_image(path, specs[key]), specs[key], path, key)}
 
 
 def _lines(file: IO[bytes], name: str) -> Iterator[str]:

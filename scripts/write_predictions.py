@@ -43,7 +43,7 @@ def write_csv(batches: Iterable[Iterable[dict[str, Any]]], file: IO[str]) -> Non
 def _plain(array: np.ndarray) -> list[Any]:
     """The array's values as JSON has them, float32 with the digits that it has and no more."""
     if array.dtype.kind == "f" and array.dtype.itemsize < 8:
-        array = np.asarray([float(str(value)) for value in array.ravel()], np.float64).reshape(array.shape)
+        array = array.astype("S24").astype(np.float64)
     return _nested(array.tolist())
 
 

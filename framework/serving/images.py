@@ -12,12 +12,23 @@ import tensorflow as tf
 _CHANNELS = (1, 3, 4)
 
 
-def image_input(inputs: Mapping[str, tf.TensorSpec]) -> str | None:
-    """The name of a signature's one input where that can be an image: string `[batch]`, or uint8 `[batch, h, w, c]`."""
-    if len(inputs) != 1:
-        return None
-    ((name, spec),) = inputs.items()
-    return name if _takes_bytes(spec) or _takes_pixels(spec) else None
+def image_input(inputs: Mapping[str, tf.TensorSpec]) -> str:
+    """The name of a signature's one input, which an image file can be made to.
+
+    Args:
+        inputs: Of the signature, with the batch axis.
+
+    Raises:
+        ValueError: There are several, or it takes neither an image's bytes nor its pixels.
+    """
+    name = next(iter(inputs), "")
+    if len(inputs) != 1 or not (_takes_bytes(inputs[name]) or _takes_pixels(inputs[name])):
+        takes = ", ".join(f"{name}: {spec.dtype.name} {spec.shape}" for name, spec in inputs.items())
+        raise ValueError(
+            "Image files need a signature with one input, string (batch) or uint8 (batch, height, width, 1, 3 or 4). "
+            f"This one takes {takes}."
+        )
+    return name
 
 
 def read_image(path: str | os.PathLike, spec: tf.TensorSpec) -> bytes | np.ndarray:

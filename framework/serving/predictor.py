@@ -110,11 +110,6 @@ class Predictor:
         """
         chosen = self._signature(signature or self.image_signature)
         name = image_input(chosen.inputs)
-        if name is None:
-            raise ValueError(
-                f"Signature {chosen.name!r} doesn't take image files: expected a single input, string (batch) or uint8 "
-                f"(batch, height, width, 1, 3 or 4). It takes {_described(chosen.inputs)}."
-            )
         paths = list(paths)
         parts = []
         for first in range(0, len(paths), self.batch_size):
@@ -182,7 +177,3 @@ def _class_names(task: Any) -> tuple[str, ...] | dict[str, Any] | None:
 
 def _no_images(spec: tf.TensorSpec) -> np.ndarray:
     return np.empty((0, *(axis or 0 for axis in spec.shape[1:])), object if spec.dtype == tf.string else np.uint8)
-
-
-def _described(inputs: Mapping[str, tf.TensorSpec]) -> str:
-    return ", ".join(f"{name}: {spec.dtype.name} {spec.shape}" for name, spec in inputs.items()) or "nothing"

@@ -5,10 +5,14 @@ import csv
 import io
 import json
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
+import read_examples
 import tensorflow as tf
+from predict import ask, batches
+from progress import Progress
 
 import framework
 
@@ -172,8 +176,6 @@ def test_varying_lengths_are_batched_by_length(predict, toy):
 
 def test_streaming(toy):
     """The first batch is answered before the second is read."""
-    import predict
-
     read = []
 
     def examples():
@@ -181,10 +183,116 @@ def test_streaming(toy):
             read.append(number)
             yield f"line {number}", {"x": np.float32(number + 1)}
 
-    loaded = tf.saved_model.load(str(toy))
-    answers = predict.ask(loaded.signatures["picky"], predict.batches(examples(), 2), ["root"])
+    signature = framework.load_export(toy)("picky")
+    answers = ask(signature, batches(examples(), 2), ["root"], Progress())
     next(answers)
     assert len(read) <= 3
+
+
+def test_memory_is_flat(predict, toy, tmp_path):
+    """Fifty times the examples, the same memory; half a megabyte of JSON lines is read in pieces."""
+
+    def peak(count):
+        (tmp_path / "rows.jsonl").write_text(_json_lines({"tokens": list(range(500))}) * count)
+        tracemalloc.start()
+        argv = ("--signature=sequences", f"--input={tmp_path}/rows.jsonl", f"--output={tmp_path}/out.csv")
+        code, _, err = predict(f"--export={toy}", *argv, "--batch_size=4")
+        _, highest = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert code == 0, err
+        assert len((tmp_path / "out.csv").read_text().splitlines()) == count + 1
+        return highest
+
+    peak(4)
+    assert peak(500) < 1.5 * peak(10)
+
+
+def _write_records(path, *examples, compression=""):
+    with tf.io.TFRecordWriter(str(path), compression) as writer:
+        for example in examples:
+            features = {
+                key: tf.train.Feature(float_list=tf.train.FloatList(value=[value])) for key, value in example.items()
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+
+
+def test_records(predict, wine_run, tmp_path):
+    run = framework.Run.load(wine_run)
+    columns = {name: array[:5] for name, array in run.pipeline.require_source("test").arrays.features.items()}
+    rows = [dict(zip(columns, map(float, values), strict=True)) for values in zip(*columns.values(), strict=True)]
+    _write_records(tmp_path / "test.tfrecord-00000-of-00002", *rows[:3])
+    _write_records(tmp_path / "test.tfrecord-00001-of-00002", *rows[3:])
+    code, lines, err = predict(f"--export={wine_run}", f"--input={tmp_path}/test.tfrecord-*", "--format=records")
+    assert code == 0, err
+    expected = run.predict(columns)["probabilities"]
+    np.testing.assert_allclose([json.loads(line)["probabilities"] for line in lines], expected, atol=1e-5)
+    _write_records(tmp_path / "test.tfrecord.gz", *rows, compression="GZIP")
+    assert predict(f"--export={wine_run}", f"--input={tmp_path}/test.tfrecord.gz") == (0, lines, err)
+
+
+def test_mistakes_in_records(predict, toy, tmp_path):
+    argv = (f"--export={toy}", "--signature=encoded")
+    assert "There is no file" in predict(*argv, f"--input={tmp_path}/none.tfrecord")[2]
+    _write_records(tmp_path / "cut.tfrecord", {"x": 1.0}, {"x": 2.0})
+    whole = (tmp_path / "cut.tfrecord").read_bytes()
+    (tmp_path / "cut.tfrecord").write_bytes(whole[:-3])
+    code, lines, err = predict(*argv, f"--input={tmp_path}/cut.tfrecord", "--batch_size=1", "--outputs=length")
+    assert (code, len(lines)) == (2, 1)
+    assert "cut.tfrecord is damaged after record 1" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.csv", "csv"),
+        ("a.JSONL", "jsonl"),
+        ("a.npz", "npz"),
+        ("a.tfrecord", "records"),
+        ("a.tfrecord.gz", "records"),
+        ("a-00001-of-00004.tfrecord", "records"),
+        ("a.tfrecords-00001-of-00004", "records"),
+        ("a.gz", None),
+        ("a.txt", None),
+        ("a", None),
+    ],
+)
+def test_formats_by_name(name, kind):
+    assert read_examples.format_of(name) == kind
+
+
+@pytest.mark.parametrize(("bad", "size"), [(0, 1), (0, 8), (5, 8), (5, 3)])
+def test_the_bad_example_is_named(predict, toy, bad, size):
+    rows = [{"x": -1.0 if row == bad else 1.0} for row in range(8)]
+    argv = ("--signature=picky", "--outputs=root", f"--batch_size={size}")
+    code, lines, err = predict(f"--export={toy}", *argv, stdin=_json_lines(*rows))
+    assert code == 2
+    assert f"standard input, line {bad + 1}: the signature refuses this: assertion failed: [x must be positive" in err
+    assert len(lines) == bad // size * size
+
+
+class _Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress():
+    times = iter([0.0, 0.1, 0.3, 0.3, 0.3, 0.35, 10.0])
+    terminal = _Terminal()
+    progress = Progress(lambda count: count / 8, file=terminal, clock=lambda: next(times))
+    progress.add(1)  # too early to show
+    progress.add(2)
+    progress.add(5)  # too early
+    progress.close()
+    assert terminal.getvalue() == ("\r3 examples, 10 a second, 38%\r8 examples, 1 a second, 100%\n")
+
+
+def test_progress_is_for_terminals():
+    file = io.StringIO()
+    progress = Progress(file=file, clock=iter(range(0, 1000, 10)).__next__)
+    progress.add(1)
+    progress.add(1)
+    progress.close()
+    assert file.getvalue() == ""
 
 
 def _write_images(directory, shape=(2, 3, 1)):
@@ -202,8 +310,9 @@ def test_images(predict, toy, tmp_path):
 
 
 def test_images_as_bytes(predict, toy, tmp_path):
+    """The signature `encoded` is the one for images, where there is one."""
     paths = _write_images(tmp_path)
-    code, lines, err = predict(f"--export={toy}", "--signature=encoded", "--outputs=length", *paths)
+    code, lines, err = predict(f"--export={toy}", "--outputs=length", *paths)
     assert code == 0, err
     assert json.loads(lines[0])["length"] == len((tmp_path / "a.png").read_bytes())
 
@@ -213,16 +322,9 @@ def test_export_run_directory_and_base(predict, toy, tmp_path):
     base.mkdir(parents=True)
     for version in ("1", "2", "10"):
         (base / version).symlink_to(toy, target_is_directory=True)
-    import predict as script
-
-    assert script.find_export(tmp_path / "run") == base / "10"
-    assert script.find_export(base) == base / "10"
-    (base / "best.json").write_text('{"version": 2}')
-    assert script.find_export(base) == base / "2"
-    (base / "best.json").write_text('{"version": 3}')  # deleted since
-    assert script.find_export(base) == base / "10"
-    assert script.find_export(base / "1") == base / "1"
-    assert predict(f"--export={tmp_path}/run", "--outputs=total", stdin=_json_lines(_ROW))[1] == ['{"total": 6.1}']
+    for export in (tmp_path / "run", base, base / "2"):
+        _, lines, err = predict(f"--export={export}", "--outputs=total", stdin=_json_lines(_ROW))
+        assert lines == ['{"total": 6.1}'], err
 
 
 def _without(name):
@@ -234,11 +336,18 @@ def _without(name):
     [
         (["--signature=servin_default"], "", ["no signature 'servin_default'", "Did you mean 'serving_default'"]),
         (["--outputs=totl"], "", ["no output 'totl'", "Did you mean 'total'"]),
-        (["--input=rows.txt"], "", ["its name doesn't tell the format", "csv|jsonl|npz"]),
+        (["--input=rows.txt"], "", ["its name doesn't tell the format", "csv|jsonl|npz|records"]),
         (["--input=nothing.csv"], "", ["No such file or directory: 'nothing.csv'"]),
         (["--input=x.csv", "picture.png"], "", ["Give images or --input, not both"]),
         (["--batch_size=0"], "", ["--batch_size must be at least 1"]),
-        (["picture.png"], "", ["Image files need a signature with one input", "size: float32"]),
+        (
+            ["--signature=serving_default", "a.png"],
+            "",
+            ["Image files need a signature with one input", "size: float32"],
+        ),
+        (["picture.png"], "", ["No such file or directory: 'picture.png'"]),
+        (["--format=records"], "", ["Records are read from files"]),
+        (["--input=none.tfrecord"], "", ["Records need a signature with one input, string ()"]),
         ([], "{", ["standard input, line 1: not JSON"]),
         ([], "[1]", ["line 1: got [1], expected an object"]),
         ([], _json_lines(_ROW, _without("count")), ["line 2: feature 'count' is missing", "Got size, known"]),
@@ -301,7 +410,7 @@ def test_mistakes_in_images(predict, toy, tmp_path):
     assert "a.png: feature 'image' got shape (4, 4, 1), expected uint8 (2, 3, 1)" in err
     (tmp_path / "text.png").write_text("no picture")
     _, _, err = predict(f"--export={toy}", "--signature=images", f"{tmp_path}/text.png")
-    assert "text.png is no PNG, JPEG, GIF or BMP image" in err
+    assert "text.png is no JPEG, PNG, GIF, BMP or WebP image" in err
     code, _, err = predict(f"--export={toy}", "--signature=images", f"{tmp_path}/none.png")
     assert (code, "No such file or directory" in err) == (2, True)
 
