@@ -134,7 +134,7 @@ def check_names(names: Iterable[str], where: str) -> None:
             differs from another one in case alone; the message says how to rename it.
     """
     names = [str(name) for name in names]
-    renamed = {name: _renamed(name) for name in names if _renamed(name) != name}
+    renamed = {name: as_identifier(name) for name in names if as_identifier(name) != name}
     if renamed:
         raise ValueError(
             f"{where} has names that a signature can't have: {', '.join(map(repr, renamed))}. Expected letters, digits "
@@ -148,8 +148,8 @@ def check_names(names: Iterable[str], where: str) -> None:
             raise ValueError(f"{where} has the names {other!r} and {name!r}; a signature can't tell them apart.")
 
 
-def _renamed(name: str) -> str:
-    """A name like this one that `check_names` takes."""
+def as_identifier(name: str) -> str:
+    """A name like this one, or this one itself, that `check_names` takes."""
     if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
         name = re.sub("[^A-Za-z0-9]+", "_", name).strip("_")
         name = name if name[:1].isalpha() else f"x_{name}"
@@ -174,7 +174,7 @@ def parse_examples(
     """
     specs = {name: feature.parse_spec() for name, feature in features.items()}
     parsed = tf.io.parse_example(serialized, specs, example_names=names)
-    return {name: _from_storage(parsed[name], feature, name) for name, feature in features.items()}
+    return {name: from_storage(parsed[name], feature, name) for name, feature in features.items()}
 
 
 def serialize_examples(values: Mapping[str, np.ndarray], features: Mapping[str, Feature]) -> np.ndarray:
@@ -187,12 +187,13 @@ def serialize_examples(values: Mapping[str, np.ndarray], features: Mapping[str, 
     columns = {name: np.asarray(values[name]) for name in features}
     protos = []
     for row in range(len(next(iter(columns.values())))):
-        lists = {name: _to_storage(columns[name][row], feature) for name, feature in features.items()}
+        lists = {name: to_storage(columns[name][row], feature) for name, feature in features.items()}
         protos.append(tf.train.Example(features=tf.train.Features(feature=lists)).SerializeToString())
     return np.array(protos, dtype=object)
 
 
-def _to_storage(value: Any, feature: Feature) -> tf.train.Feature:
+def to_storage(value: Any, feature: Feature) -> tf.train.Feature:
+    """One example's value as a `tf.Example` keeps it: a flat list."""
     items = np.asarray(value, object if feature.dtype == "string" else None).ravel().tolist()
     if feature.storage_dtype == tf.string:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[tf.compat.as_bytes(item) for item in items]))
@@ -201,7 +202,12 @@ def _to_storage(value: Any, feature: Feature) -> tf.train.Feature:
     return tf.train.Feature(int64_list=tf.train.Int64List(value=[int(item) for item in items]))
 
 
-def _from_storage(value: tf.Tensor, feature: Feature, name: str) -> tf.Tensor:
+def from_storage(value: tf.Tensor, feature: Feature, name: str) -> tf.Tensor:
+    """What `tf.io` has parsed, in the feature's own dtype.
+
+    Raises:
+        tf.errors.InvalidArgumentError: (when run) A value is outside the range of that dtype.
+    """
     dtype = tf.as_dtype(feature.dtype)
     if value.dtype == dtype:
         return value

@@ -12,13 +12,14 @@ def test_my_pipeline():
 
 from framework.testing.model_checks import assert_model_conforms
 from framework.testing.pipeline_checks import assert_pipeline_conforms
-from framework.testing.toys import TOYS, toy_images, toy_table, toy_values
+from framework.testing.toys import TOYS, toy_images, toy_sequences, toy_table, toy_values
 
 __all__ = [
     "TOYS",
     "assert_model_conforms",
     "assert_pipeline_conforms",
     "toy_images",
+    "toy_sequences",
     "toy_table",
     "toy_values",
 ]

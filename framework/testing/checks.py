@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,20 @@ def require_equal(got: np.ndarray, expected: np.ndarray, what: str) -> None:
 def to_numpy(values: Any) -> Any:
     """The same structure of arrays."""
     return tf.nest.map_structure(lambda value: value.numpy(), values)
+
+
+def joined(batches: Sequence[np.ndarray]) -> np.ndarray:
+    """Several batches as one; where sequences are as long as the longest of a batch, shorter ones are padded."""
+    longest = np.max([batch.shape[1:] for batch in batches], axis=0, initial=0)
+    return np.concatenate([_padded(batch, longest) for batch in batches])
+
+
+def _padded(batch: np.ndarray, longest: np.ndarray) -> np.ndarray:
+    missing = longest - batch.shape[1:]
+    if not missing.any():
+        return batch
+    filling = np.array(b"" if batch.dtype == object else 0, batch.dtype)
+    return np.pad(batch, [(0, 0), *((0, int(count)) for count in missing)], constant_values=filling)
 
 
 def held_out(pipeline: Pipeline, size: int) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ from framework.data.stages import model_inputs
 from framework.data.train import Position, steps_per_epoch, train_dataset
 from framework.data.validation import check_pipeline
 from framework.features import Feature
-from framework.testing.checks import BATCH_SIZE, held_out, named_labels, require, require_equal, to_numpy
+from framework.testing.checks import BATCH_SIZE, held_out, joined, named_labels, require, require_equal, to_numpy
 from framework.training.plan import resolve_pipeline
 
 
@@ -133,7 +133,7 @@ def _check_labels_are_absent(data: Pipeline) -> None:
         for name, value in named_labels(batch.labels).items():
             labels.setdefault(name, []).append(value)
     for label, name in itertools.product(labels, features):
-        feature, values = np.concatenate(features[name]), np.concatenate(labels[label])
+        feature, values = joined(features[name]), joined(labels[label])
         leaks = feature.shape == values.shape and np.array_equal(feature, values)
         require(not leaks, f"{data.name}: the feature {name!r} holds {label}; every signature would ask for it.")
 
@@ -196,4 +196,4 @@ def _bytes(values: np.ndarray) -> Any:
 
 
 def _joined(batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    return {name: joined([batch[name] for batch in batches]) for name in batches[0]}

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from framework.data import augment
 from framework.data.pipeline import Pipeline
+from framework.data.sequences.masking import masked_steps
 from framework.data.sources import ArraySource
 from framework.data.splits import split_source
 from framework.data.statistics import moments, vocabulary
@@ -125,6 +126,41 @@ class ToyValues(Pipeline):
         return self._sources[phase]
 
 
+class ToySequences(Pipeline):
+    """Noisy curves of two channels and 4 to 24 steps; the class is whether the first channel rises or falls.
+
+    The raw features are `steps` float32 `[batch, 24, 2]`, zero after an example's end, and `length` int64 `[batch]`,
+    how many of them there are. The model gets `steps` as long as the longest example of the batch, and `mask` bool
+    `[batch, longest]` instead of the length.
+
+    Args:
+        num_examples: Of all splits together.
+        seed: Decides the data, not their form.
+    """
+
+    features = {"steps": Feature((None, 2), "float32"), "length": Feature((), "int64")}
+    task = Classification(class_names=("falls", "rises"))
+
+    def __init__(self, num_examples: int = 256, seed: int = 0):
+        random = np.random.default_rng([seed, 4])
+        labels = random.integers(0, 2, num_examples)
+        length = random.integers(4, 25, num_examples)
+        place = np.arange(24) / (length[:, np.newaxis] - 1) - 0.5  # -0.5 at the beginning, 0.5 at the end
+        curve = (2 * labels[:, np.newaxis] - 1) * place + random.normal(0.0, 1.0, (num_examples, 1))
+        steps = np.stack([curve, random.normal(0.0, 1.0, place.shape)], axis=-1)
+        steps += random.normal(0.0, 0.1, steps.shape)
+        steps[np.arange(24) >= length[:, np.newaxis]] = 0.0
+        features = {"steps": steps.astype(np.float32), "length": length}
+        self._sources = split_source(ArraySource(features, labels), _SHARES)
+
+    def source(self, phase):
+        return self._sources[phase]
+
+    def preprocess(self, features):
+        steps, mask = masked_steps({"steps": features["steps"]}, features["length"])
+        return {**steps, "mask": mask}
+
+
 def toy_table(num_examples: int = 256, seed: int = 0) -> Pipeline:
     """Numbers and categories -> yes or no: see `ToyTable`."""
     return ToyTable(num_examples, seed)
@@ -140,5 +176,15 @@ def toy_values(num_examples: int = 256, seed: int = 0) -> Pipeline:
     return ToyValues(num_examples, seed)
 
 
+def toy_sequences(num_examples: int = 256, seed: int = 0) -> Pipeline:
+    """Sequences of varying length -> one of two classes: see `ToySequences`."""
+    return ToySequences(num_examples, seed)
+
+
 # In the order in which a model is tried on them: what takes a table takes the most.
-TOYS: dict[str, Callable[..., Pipeline]] = {"table": toy_table, "images": toy_images, "values": toy_values}
+TOYS: dict[str, Callable[..., Pipeline]] = {
+    "table": toy_table,
+    "images": toy_images,
+    "values": toy_values,
+    "sequences": toy_sequences,
+}
