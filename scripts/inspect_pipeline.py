@@ -2,30 +2,38 @@
 
     python scripts/inspect_pipeline.py --pipeline=digits
     python scripts/inspect_pipeline.py --pipeline=digits --option rotation=30 --sheet=digits.png
+    python scripts/inspect_pipeline.py --pipeline=digits --gallery=augmentations.png
     python scripts/inspect_pipeline.py --import my_package.my_data --pipeline=mine --benchmark
+    python scripts/inspect_pipeline.py --pipeline=table --option path=june.csv --against=runs/may
 
-What `fit` would refuse before step 0 is refused here, too.
+What `fit` would refuse before step 0 is refused here, too. With --against it only tells where the data differ from
+those that a run or an export was trained on, and exits with 1 if a difference is severe.
 """
 
 import itertools
 import pathlib
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import command_line
+import gallery
 import numpy as np
 import tensorflow as tf
 from absl import flags as absl_flags
 
 import framework
-from framework import tasks
+from framework import files, tasks
+from framework.data.contract import compare_profiles
 from framework.data.evaluate import eval_dataset
 from framework.data.phases import PHASES, TRAIN
+from framework.data.profile import PROFILE, profile_source
 from framework.data.serving import receivers
 from framework.data.train import steps_per_epoch, train_dataset
 from framework.data.validation import check_batch_size, check_pipeline
+from framework.export.versions import list_versions, read_manifest
 from framework.training.plan import resolve_pipeline
 from framework.training.reporting import training_sheet
 
@@ -44,7 +52,12 @@ def define_flags(flags: command_line.Flags) -> None:
         flags.value("batch_size", int, 64, "Examples of a batch.")
         flags.value("seed", int, 0, "Of order and augmentation.")
     with flags.heading("What else to do"):
+        flags.text("against", None, "A run or an export: tell where a split differs from what that was trained on.")
+        flags.choice("phase", PHASES, TRAIN, "The split that --against is about.")
         flags.text("sheet", None, "Write a picture of training examples, as read and as augmented, to this PNG file.")
+        flags.text(
+            "gallery", None, "Write a picture of all augmentations there are, on training images, to this PNG file."
+        )
         flags.switch("benchmark", False, "Measure examples/s of the training pipeline.")
         flags.value("seconds", float, 2.0, f"Of each of the benchmark's {_ROUNDS} rounds, of which the median counts.")
 
@@ -53,6 +66,8 @@ def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
     command_line.require(values, "pipeline", hint="scripts/train.py --list shows what there is.")
     command_line.import_own(values)
     raw = resolve_pipeline(values.pipeline, command_line.assignments("option", values.option))
+    if values.against:
+        sys.exit(tell_differences(raw, values.phase, pathlib.Path(values.against).expanduser()))
     check_pipeline(raw)
     check_batch_size(values.batch_size, raw.require_source(TRAIN).num_examples)
     pipeline = raw.with_statistics()
@@ -63,12 +78,49 @@ def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         training_sheet(pipeline, path, seed=values.seed)
         print(f"Training examples: {path}" if path.exists() else "There are neither images nor numbers to draw.")
+    if values.gallery:
+        path = pathlib.Path(values.gallery).expanduser()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawn = gallery.draw_gallery(pipeline, path, seed=values.seed)
+        print(f"Augmentations: {path}" if drawn else "There are no images to augment.")
     if values.benchmark:
         rates = measure(pipeline, values.batch_size, values.seed, values.seconds)
         print(
             f"Training pipeline: {statistics.median(rates):,.0f} examples/s (median of {len(rates)} rounds, "
             f"{min(rates):,.0f} to {max(rates):,.0f}) in batches of {values.batch_size}"
         )
+
+
+def tell_differences(pipeline: framework.Pipeline, phase: str, trained: pathlib.Path) -> int:
+    """Prints where a split differs from the data of a run or an export; returns 1 if that is severe, otherwise 0."""
+    old = training_profile(trained)
+    new = profile_source(pipeline.require_source(phase), pipeline.features, pipeline.task)
+    findings = compare_profiles(old, new)
+    examples = f"the {new['num_examples']:,} examples of {pipeline.name}'s {phase} split"
+    if not findings:
+        print(f"Nothing in {examples} differs from what {trained} was trained on.")
+        return 0
+    print(f"How {examples} differ from what {trained} was trained on:")
+    rows = [(finding.severity, finding.subject, finding.got, finding.expected) for finding in findings]
+    print(command_line.table([("", "", "got", "expected"), *rows]))
+    return int(findings[0].severity == "severe")
+
+
+def training_profile(path: pathlib.Path) -> dict[str, Any]:
+    """The profile that a run directory, an export directory or one of its versions holds.
+
+    Raises:
+        UsageError: It holds none.
+    """
+    if (path / PROFILE).exists():
+        return files.read_json(path / PROFILE)
+    version = path / str(max(list_versions(path), default=""))
+    profile = read_manifest(version).get("data") if path.is_dir() else None
+    if profile is None:
+        raise command_line.UsageError(
+            f"--against {path} has no profile of training data: neither {PROFILE} nor a manifest."
+        )
+    return profile
 
 
 def sections(pipeline: framework.Pipeline, batch_size: int, seed: int) -> Iterator[tuple[str, list[Row]]]:
