@@ -100,7 +100,7 @@ class Source(abc.ABC):
         num_batches = math.ceil(self.num_examples / batch_size)
         if not self.random_access:
             # Keras takes the end of a dataset of unknown length for one more step and dilutes the metrics with it.
-            batched = self.stream().batch(batch_size)
+            batched = batch_padded(self.stream(), batch_size)
             return batched.apply(tf.data.experimental.assert_cardinality(num_batches))
         num_examples = self.num_examples
 
@@ -295,6 +295,23 @@ def _check_elements(example: Example) -> None:
     nested = {name: value for name, value in example.features.items() if not isinstance(value, tf.TensorSpec)}
     if nested:
         raise TypeError(f"Features must be one tensor, or a dict of them by name, got {nested}.")
+
+
+def batch_padded(elements: tf.data.Dataset, batch_size: int, *, drop_remainder: bool = False) -> tf.data.Dataset:
+    """Batches of single elements, filled up with zeros where their lengths vary."""
+    specs = tf.nest.flatten(elements.element_spec)
+    if all(spec.shape.is_fully_defined() for spec in specs if isinstance(spec, tf.TensorSpec)):
+        return elements.batch(batch_size, drop_remainder=drop_remainder)
+
+    def padded(*batch: Any) -> Any:
+        return tf.nest.map_structure(_dense, batch if len(batch) > 1 else batch[0])
+
+    # Not padded_batch, which knows nothing of weights that aren't there.
+    return elements.ragged_batch(batch_size, drop_remainder=drop_remainder).map(padded)
+
+
+def _dense(tensor: Any) -> Any:
+    return tensor.to_tensor() if isinstance(tensor, tf.RaggedTensor) else tensor
 
 
 def _named(example: Example) -> list[tuple[str, np.ndarray]]:

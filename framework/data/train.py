@@ -15,7 +15,7 @@ import tensorflow as tf
 from framework.data import random
 from framework.data.phases import TRAIN
 from framework.data.pipeline import Pipeline
-from framework.data.sources import Example, Source
+from framework.data.sources import Example, Source, batch_padded
 from framework.data.stages import PARALLEL_CALLS, configure, model_inputs, raw_examples
 
 # A whole run is one dataset; this stands for "until nobody asks for more".
@@ -102,7 +102,7 @@ def _shuffled(source: Source, batch_size: int, seed: int, start: Position) -> tf
             )
             examples = examples.shuffle(buffer, seed=key, reshuffle_each_iteration=False)
         done = tf.where(epoch == start.epoch, tf.constant(start.step * batch_size, tf.int64), tf.constant(0, tf.int64))
-        batches = examples.skip(done).batch(batch_size, drop_remainder=even)
+        batches = batch_padded(examples.skip(done), batch_size, drop_remainder=even)
         return batches.map(lambda indices, example: (epoch, indices, example))
 
     return tf.data.Dataset.range(start.epoch, _ENDLESS).flat_map(epoch_batches)
