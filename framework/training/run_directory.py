@@ -12,6 +12,7 @@ from typing import Any
 import filelock
 
 from framework import files
+from framework.data.profile import PROFILE
 
 CONFIG = "config.json"
 RESULT = "result.json"
@@ -70,6 +71,10 @@ class RunDirectory:
     @property
     def bad_examples(self) -> pathlib.Path:
         return self.path / BAD_EXAMPLES
+
+    @property
+    def profile(self) -> pathlib.Path:
+        return self.path / PROFILE
 
     @property
     def config(self) -> dict[str, Any] | None:
