@@ -83,6 +83,7 @@ class TestWhatIsThereAfterwards:
             "config.json",
             "result.json",
             "statistics.npz",
+            "profile.json",
             "history.csv",
             "checkpoints",
             "export",
