@@ -12,12 +12,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from framework import files, tasks
+from framework import files
 from framework.data.records.framing import open_file
 from framework.data.records.schema import Schema
 from framework.data.records.summary import Summary
-from framework.registry import did_you_mean
-from framework.tasks.task import Task
 
 NAME = "dataset.json"
 _PIECE = 1 << 20
@@ -103,6 +101,11 @@ class Sidecar:
         }
         files.write_json(pathlib.Path(directory, NAME), {**content, "digest": _digest(content)})
 
+    @staticmethod
+    def exists(directory: str | os.PathLike[str]) -> bool:
+        """Whether a directory, local or not, has a sidecar."""
+        return tf.io.gfile.exists(os.path.join(os.fspath(directory), NAME))
+
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> Sidecar:
         """Reads the sidecar of a directory, local or not.
@@ -131,33 +134,6 @@ class Sidecar:
         if unknown:
             raise ValueError(f"{path} has keys that nobody knows: {sorted(unknown)}.")
         return made
-
-    def split_schema(self, split: str) -> Schema:
-        """The schema of a split: without weights where it has none."""
-        return self.schema if self.splits[split].weighted else dataclasses.replace(self.schema, weights=None)
-
-
-def parse_task(description: Mapping[str, Any]) -> Task:
-    """A task of this framework from what `Task.describe` says of it: its type and fields.
-
-    >>> parse_task({"type": "Classification", "class_names": ["cat", "dog"]}).num_classes
-    2
-
-    Raises:
-        ValueError: There is no such task, or it has no such fields.
-    """
-    fields = dict(description)
-    name = str(fields.pop("type", None))
-    kind = getattr(tasks, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, Task)):
-        known = [name for name in tasks.__all__ if isinstance(getattr(tasks, name), type)]
-        raise ValueError(f"There is no task {name!r} in framework.tasks.{did_you_mean(name, known)} Give a task.")
-    if isinstance(fields.get("tasks"), Mapping):
-        fields["tasks"] = {head: parse_task(task) for head, task in fields["tasks"].items()}
-    try:
-        return kind(**fields)
-    except TypeError as error:
-        raise ValueError(f"The task {name} can't be made of {fields}: {error}.") from error
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:

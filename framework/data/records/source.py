@@ -17,7 +17,7 @@ from framework.data.records import framing
 from framework.data.records.index import Index, load_index
 from framework.data.records.reading import RandomReader, StreamReader
 from framework.data.records.schema import Schema
-from framework.data.records.sidecar import Shard, Sidecar
+from framework.data.records.sidecar import Shard
 from framework.data.sources import Example, Source
 
 
@@ -95,23 +95,22 @@ class RecordSource(Source):
         if self._reader is None:
             raise NotImplementedError("Compressed and remote records are a stream.")
         records = _as_tensors(tf.numpy_function(self._reader.read, [indices], _RECORDS), indices.shape)
-        return Example(*_parsed(self.schema, records, self._name_fault))
+        return _parsed(self.schema, records, self._name_fault)
 
     def stream(self) -> tf.data.Dataset:
         blocks = tf.data.Dataset.from_generator(
             self._stream.blocks, output_signature=tuple(tf.TensorSpec([None], dtype) for dtype in _RECORDS)
         )
 
-        def parsed(*records: tf.Tensor) -> tuple[Any, ...]:
+        def parsed(*records: tf.Tensor) -> Example:
             return _parsed(self.schema, records, self._name_fault)
 
-        def parsed_alone(*record: tf.Tensor) -> tuple[Any, ...]:
-            return tf.nest.map_structure(lambda batch: batch[0], parsed(*(tensor[tf.newaxis] for tensor in record)))
+        def parsed_alone(*record: tf.Tensor) -> Example:
+            return parsed(*(tensor[tf.newaxis] for tensor in record)).map(lambda batch: batch[0])
 
         # Many at once is quicker, but would pad them to one length.
         examples = blocks.unbatch().map(parsed_alone) if self.schema.is_ragged else blocks.map(parsed).unbatch()
-        counted = examples.apply(tf.data.experimental.assert_cardinality(self.num_examples))
-        return counted.map(Example)
+        return examples.apply(tf.data.experimental.assert_cardinality(self.num_examples))
 
     def place(self, index: int) -> str:
         if self._reader is not None:
@@ -144,8 +143,8 @@ def _as_tensors(records: Sequence[tf.Tensor], shape: tf.TensorShape) -> list[tf.
     return [tf.ensure_shape(tensor, shape) for tensor in records]
 
 
-def _parsed(schema: Schema, records: Sequence[tf.Tensor], name_fault: Callable[..., np.ndarray]) -> tuple[Any, ...]:
-    """Features, labels and weights, where there are any, of a batch of records.
+def _parsed(schema: Schema, records: Sequence[tf.Tensor], name_fault: Callable[..., np.ndarray]) -> Example:
+    """A batch of records, each with its file's number and its offset, as an `Example`.
 
     TensorFlow's parser doesn't always say which record it can't read, and never where it lies. So a batch that it can't
     read is looked at again.
@@ -162,23 +161,7 @@ def _parsed(schema: Schema, records: Sequence[tf.Tensor], name_fault: Callable[.
     either = batch.map(parse).ignore_errors().concatenate(batch.map(look_and_parse)).take(1)
     options = tf.data.Options()
     options.autotune.enabled = False
-    return either.with_options(options).get_single_element()
-
-
-def open_split(directory: str | os.PathLike[str], split: str, *, shuffle_buffer: int = 10_000) -> RecordSource:
-    """A split of a data set that has a sidecar.
-
-    Raises:
-        FileNotFoundError: The sidecar or a file is missing.
-        LookupError: There is no such split.
-        ValueError: A file isn't the one that the sidecar describes.
-    """
-    sidecar = Sidecar.load(directory)
-    if split not in sidecar.splits:
-        raise LookupError(f"{directory} has no split {split!r}; it has {sorted(sidecar.splits)}.")
-    shards = sidecar.splits[split].shards
-    paths = [os.path.join(directory, shard.file) for shard in shards]
-    return RecordSource(paths, sidecar.split_schema(split), shards=shards, shuffle_buffer=shuffle_buffer)
+    return Example(*either.with_options(options).get_single_element())
 
 
 def short_names(paths: Sequence[str]) -> list[str]:

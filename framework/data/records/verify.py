@@ -12,10 +12,12 @@ import tensorflow as tf
 
 from framework.data.checking import explain
 from framework.data.decoding import decode_good, encoded_names
+from framework.data.records.data_set import DataSet
 from framework.data.records.framing import CorruptRecordError, read_records
 from framework.data.records.schema import Fault, Schema
-from framework.data.records.sidecar import Shard, Sidecar, file_digest, parse_task
+from framework.data.records.sidecar import Shard, file_digest
 from framework.data.records.source import short_names
+from framework.data.records.task import parse_task
 from framework.data.sources import Example
 from framework.tasks.task import Task
 
@@ -67,20 +69,20 @@ def verify(
     Yields:
         What is wrong, file by file.
     """
-    paths = [os.fspath(path) for path in paths]
-    for number, (path, name) in enumerate(zip(paths, short_names(paths), strict=True)):
+    files = [os.fspath(path) for path in paths]
+    for number, (path, name) in enumerate(zip(files, short_names(files), strict=True)):
         yield from _File(path, name, schema, task).problems(shards[number] if shards else None, on_checked)
 
 
 def verify_data_set(
-    directory: str | os.PathLike[str], *, on_checked: Callable[[int], Any] | None = None
+    data_set: DataSet, task: Task | None = None, *, on_checked: Callable[[int], Any] | None = None
 ) -> Iterator[Problem]:
-    """`verify` of all splits of a data set that has a sidecar."""
-    sidecar = Sidecar.load(directory)
-    task = parse_task(sidecar.task) if sidecar.task else None
-    for name, split in sidecar.splits.items():
-        paths = [os.path.join(directory, shard.file) for shard in split.shards]
-        yield from verify(paths, sidecar.split_schema(name), task=task, shards=split.shards, on_checked=on_checked)
+    """`verify` of all splits of a data set; the task is by default what its sidecar says."""
+    if task is None and data_set.sidecar and data_set.sidecar.task:
+        task = parse_task(data_set.sidecar.task)
+    for name, paths in data_set.files.items():
+        shards = data_set.shards(name)
+        yield from verify(paths, data_set.split_schema(name), task=task, shards=shards, on_checked=on_checked)
 
 
 class _File:
@@ -148,7 +150,7 @@ class _File:
             return None
 
     def _check_labels(self, rows: Sequence[tuple[int, bytes]], labels: Any) -> Iterator[Problem]:
-        if self._task is None or self._label_fault(labels) is None:
+        if self._label_fault(labels) is None:
             return
         for number, (offset, _) in enumerate(rows):
             fault = self._label_fault(tf.nest.map_structure(lambda values, n=number: values[n : n + 1], labels))
@@ -157,6 +159,8 @@ class _File:
                 yield self._problem("label out of range", offset, "label", reason)
 
     def _label_fault(self, labels: Any) -> str | None:
+        if self._task is None:
+            return None
         try:
             self._task.check_labels(tf.nest.map_structure(np.asarray, labels), self._name)
         except ValueError as error:
@@ -171,7 +175,7 @@ class _File:
                 return {name: feature.decode(example[name])}
 
             _, is_good = decode_good({name: features[name]}, self._raw, decode, parallel_calls=_THREADS)
-            for number in np.flatnonzero(~is_good.numpy()):
+            for number in np.flatnonzero(~is_good.numpy()).tolist():
                 kind, reason = f"undecodable {type(feature).__name__.lower()}", "can't be decoded"
                 try:
                     feature.decode(features[name][number])

@@ -29,7 +29,7 @@ from framework.data.records.feed import Feed, IterableFeed, SourceFeed
 from framework.data.records.framing import frame, is_local, masked_crcs, read_records
 from framework.data.records.index import Index, keep_index
 from framework.data.records.schema import Schema
-from framework.data.records.sidecar import NAME, Shard, Sidecar, Split, file_digest
+from framework.data.records.sidecar import Shard, Sidecar, Split, file_digest
 from framework.data.records.summary import Summary
 from framework.data.sources import Example, Source
 from framework.features import Feature
@@ -209,7 +209,7 @@ class _Writer:
         return sidecar
 
     def _load(self) -> Sidecar | None:
-        return Sidecar.load(self._directory) if (self._directory / NAME).exists() else None
+        return Sidecar.load(self._directory) if Sidecar.exists(self._directory) else None
 
     def _merge(self, sidecar: Sidecar | None, about: Mapping[str, Any], split: Split | None) -> Sidecar:
         """The data set with this split added."""

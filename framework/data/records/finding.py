@@ -1,0 +1,106 @@
+"""Which files of records there are, of which split each is, and what seems to be in them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import tensorflow as tf
+
+from framework.data.phases import PHASES, TEST, TRAIN, VALIDATION, check_phase
+from framework.data.records.framing import read_records
+
+# Words in a file's name that say of which split it is.
+_WORDS = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "validation": VALIDATION,
+    "valid": VALIDATION,
+    "val": VALIDATION,
+    "test": TEST,
+}
+_OTHER_FILES = (".json", ".txt", ".md", ".csv", ".index", ".lock")
+_LOOKED_AT = 100
+_TYPES = {"bytes_list": "string", "float_list": "float32", "int64_list": "int64"}
+_IMAGES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM")
+
+
+def find_splits(path: str | os.PathLike[str] | Mapping[str, str]) -> dict[str, list[str]]:
+    """The files of each split, in the order of their names.
+
+    Args:
+        path: A directory, or a pattern such as `"data/*.tfrecord"`; splits are told by a word in a file's name (train,
+            validation, valid, val, test), and all is for training where no name has one. Or `{split: pattern}`.
+
+    Raises:
+        FileNotFoundError: There are no such files.
+        ValueError: A name has the words of two splits.
+    """
+    if isinstance(path, Mapping):
+        return {check_phase(phase): find_files(pattern) for phase, pattern in path.items()}
+    path = os.fspath(path)
+    files = find_files(os.path.join(path, "*") if tf.io.gfile.isdir(path) else path)
+    phases = {file: phase_of(file) for file in files}
+    if not any(phases.values()):
+        return {TRAIN: files}
+    return {phase: found for phase in PHASES if (found := [file for file in files if phases[file] == phase])}
+
+
+def find_files(pattern: str) -> list[str]:
+    """The files of records that match a pattern, sorted.
+
+    Raises:
+        FileNotFoundError: There are none.
+    """
+    names = sorted(tf.io.gfile.glob(pattern))
+    hidden = [name for name in names if os.path.basename(name).startswith(".") or name.endswith(_OTHER_FILES)]
+    files = [name for name in names if name not in hidden and not tf.io.gfile.isdir(name)]
+    if not files:
+        raise FileNotFoundError(f"There are no files of records that match {pattern}.")
+    return files
+
+
+def phase_of(file: str) -> str | None:
+    """The split that a file's name tells, or `None`.
+
+    >>> phase_of("data/imagenet-train-00000-of-01024")
+    'train'
+
+    Raises:
+        ValueError: It tells two.
+    """
+    words = re.split(r"[^a-z]+", os.path.basename(file).lower())
+    told = {_WORDS[word] for word in words if word in _WORDS}
+    if len(told) > 1:
+        raise ValueError(f"{file} has the words of several splits in its name. Give {{split: pattern}} as path.")
+    return told.pop() if told else None
+
+
+def seen_keys(paths: Sequence[str]) -> dict[str, str]:
+    """What the first records hold, as far as it shows: `{key: feature's text}`.
+
+    Lengths are told, shapes and meanings aren't: an image may have been flattened, a number may be a label.
+    """
+    return _seen(record for _, record, _ in itertools.islice(read_records(paths[0]), _LOOKED_AT))
+
+
+def _seen(records: Iterable[bytes]) -> dict[str, str]:
+    lengths: dict[str, set[int]] = {}
+    types: dict[str, str] = {}
+    for record in records:
+        for key, value in tf.train.Example.FromString(record).features.feature.items():
+            kind = value.WhichOneof("kind")
+            if kind is not None:
+                items = getattr(value, kind).value
+                is_image = kind == "bytes_list" and bool(items) and items[0].startswith(_IMAGES)
+                types[key] = "image(height, width, 3)" if is_image else _TYPES[kind]
+                lengths.setdefault(key, set()).add(len(items))
+    return {key: types[key] + _axes(lengths[key]) for key in sorted(types)}
+
+
+def _axes(lengths: set[int]) -> str:
+    if lengths == {1}:
+        return ""
+    return f"({lengths.pop()})" if len(lengths) == 1 else "(None)"
