@@ -7,6 +7,6 @@ if __name__ == "models":
     # this package. Theirs comes first; ours are reached through the registry.
     __path__ = [folder for folder in pkgutil.extend_path(__path__, __name__) if folder not in __path__] + __path__
 else:
-    from . import gru, mlp, resnet, small_cnn, wide_and_deep
+    from . import gru, mlp, multimodal, resnet, small_cnn, text_cnn, wide_and_deep
 
-    __all__ = ["gru", "mlp", "resnet", "small_cnn", "wide_and_deep"]
+    __all__ = ["gru", "mlp", "multimodal", "resnet", "small_cnn", "text_cnn", "wide_and_deep"]

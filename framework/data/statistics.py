@@ -105,7 +105,12 @@ class Statistics(Mapping[str, np.ndarray]):
             text = vocabulary.dtype.kind == "U"
             layer = keras.layers.StringLookup if text else keras.layers.IntegerLookup
             with tf.init_scope():
-                self._lookups[key] = layer(vocabulary=vocabulary.tolist(), num_oov_indices=num_oov_indices)
+                self._lookups[key] = layer(
+                    vocabulary=vocabulary.tolist(),
+                    num_oov_indices=num_oov_indices,
+                    # Not Keras' own, "[UNK]" and -1: a vocabulary may have them, and Keras would take them for this.
+                    oov_token="\0" if text else int(np.iinfo(np.int64).min),
+                )
         return self._lookups[key]
 
     @property

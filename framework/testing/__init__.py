@@ -12,7 +12,7 @@ def test_my_pipeline():
 
 from framework.testing.model_checks import assert_model_conforms
 from framework.testing.pipeline_checks import assert_pipeline_conforms
-from framework.testing.toys import TOYS, toy_images, toy_sequences, toy_table, toy_values
+from framework.testing.toys import TOYS, toy_images, toy_sequences, toy_table, toy_texts, toy_values
 
 __all__ = [
     "TOYS",
@@ -21,5 +21,6 @@ __all__ = [
     "toy_images",
     "toy_sequences",
     "toy_table",
+    "toy_texts",
     "toy_values",
 ]

@@ -16,7 +16,8 @@ from framework.data.pipeline import Pipeline
 from framework.data.sequences.masking import masked_steps
 from framework.data.sources import ArraySource
 from framework.data.splits import split_source
-from framework.data.statistics import moments, vocabulary
+from framework.data.statistics import collect, moments, vocabulary
+from framework.data.tables.texts import Tokens
 from framework.features import Feature
 from framework.tasks import BinaryClassification, Classification, Regression
 
@@ -161,6 +162,41 @@ class ToySequences(Pipeline):
         return {**steps, "mask": mask}
 
 
+class ToyTexts(Pipeline):
+    """Sentences of two to nine words, about a good thing or a bad one; one word of them says which.
+
+    The raw feature is `text` string `[batch]`; the model gets `text` int64 `[batch, 8]`, ids of words: 0 after a
+    sentence's end, 1 for an unknown word.
+
+    Args:
+        num_examples: Of all splits together.
+        seed: Decides the data, not their form.
+    """
+
+    features = {"text": Feature((), "string")}
+    task = Classification(class_names=("bad", "good"))
+
+    def __init__(self, num_examples: int = 256, seed: int = 0):
+        random = np.random.default_rng([seed, 5])
+        labels = random.integers(0, 2, num_examples)
+        told_by = np.array([["awful", "poor", "worse"], ["fine", "great", "lovely"]])[labels]
+        sentences = []
+        for words in told_by:
+            others = random.choice(["the", "film", "book", "was", "very", "and", "it"], random.integers(1, 9))
+            sentences.append(" ".join(random.permutation([random.choice(words), *others])).capitalize() + ".")
+        self._sources = split_source(ArraySource({"text": sentences}, labels), _SHARES)
+        self._tokens = Tokens(max_tokens=8)
+
+    def source(self, phase):
+        return self._sources[phase]
+
+    def learn(self, train):
+        return collect(train, {"text": self._tokens.accumulators()})
+
+    def preprocess(self, features):
+        return {"text": self._tokens.ids("text", features["text"], self.statistics)}
+
+
 def toy_table(num_examples: int = 256, seed: int = 0) -> Pipeline:
     """Numbers and categories -> yes or no: see `ToyTable`."""
     return ToyTable(num_examples, seed)
@@ -181,10 +217,16 @@ def toy_sequences(num_examples: int = 256, seed: int = 0) -> Pipeline:
     return ToySequences(num_examples, seed)
 
 
+def toy_texts(num_examples: int = 256, seed: int = 0) -> Pipeline:
+    """Sentences -> one of two classes: see `ToyTexts`."""
+    return ToyTexts(num_examples, seed)
+
+
 # In the order in which a model is tried on them: what takes a table takes the most.
 TOYS: dict[str, Callable[..., Pipeline]] = {
     "table": toy_table,
     "images": toy_images,
     "values": toy_values,
     "sequences": toy_sequences,
+    "texts": toy_texts,
 }

@@ -1,0 +1,89 @@
+"""Tables that have types already: DataFrames, arrays by name, Parquet files."""
+
+from __future__ import annotations
+
+import decimal
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from framework.data.tables.blocks import BLOCK, Block, Table, check_names
+from framework.extras import require
+
+
+class FrameTable(Table):
+    """A DataFrame, of pandas or another library with the same protocol, or arrays `[rows]` by name.
+
+    Raises:
+        ValueError: Two columns have one name, a column isn't `[rows]`, or columns differ in length.
+    """
+
+    def __init__(self, frame: Any):
+        self.place = "the DataFrame" if hasattr(frame, "columns") else "the arrays"
+        names = list(frame.columns) if hasattr(frame, "columns") else list(frame)
+        self.names = check_names([str(name) for name in names], self.place)
+        self._columns = {str(name): _as_column(frame[name], str(name)) for name in names}
+        lengths = {name: len(column) for name, column in self._columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"Columns must have the same number of rows, got {lengths}.")
+        self._num_rows = lengths[self.names[0]]
+
+    def blocks(self) -> Iterator[Block]:
+        for first in range(0, self._num_rows, BLOCK):
+            last = min(first + BLOCK, self._num_rows)
+            columns = {name: _plain(column[first:last].tolist()) for name, column in self._columns.items()}
+            yield Block(columns, list(range(first, last)))
+
+
+def _as_column(values: Any, name: str) -> np.ndarray:
+    column = np.asarray(values)
+    if column.ndim != 1:
+        raise ValueError(
+            f"Column {name!r} has shape {column.shape}, expected one value for each row. Give each of several a column "
+            "of its own, or use framework.pipeline_from_arrays."
+        )
+    # As Python's own dates; NumPy's in nanoseconds would come out as whole numbers.
+    return column.astype("datetime64[us]") if column.dtype.kind == "M" else column
+
+
+class ParquetTable(Table):
+    """A Parquet file, read in groups of rows.
+
+    Raises:
+        ValueError: It isn't a Parquet file, or two columns have one name.
+        ImportError: pyarrow isn't installed.
+    """
+
+    def __init__(self, path: str):
+        self.place = path
+        self.folder = os.path.dirname(path) or "."
+        self._parquet = require("pyarrow.parquet", extra="parquet", purpose="Reading Parquet")
+        with self._open() as file:
+            self.names = check_names(list(file.schema_arrow.names), path)
+
+    def blocks(self) -> Iterator[Block]:
+        first = 0
+        with self._open() as file:
+            for batch in file.iter_batches(BLOCK):
+                columns = {name: _plain(values) for name, values in batch.to_pydict().items()}
+                yield Block(columns, list(range(first, first + len(batch))))
+                first += len(batch)
+
+    def _open(self) -> Any:
+        arrow = require("pyarrow", extra="parquet", purpose="Reading Parquet")
+        try:
+            return self._parquet.ParquetFile(self.place)
+        except arrow.ArrowInvalid as error:
+            raise ValueError(f"{self.place} can't be read as Parquet: {error}") from error
+
+
+def _plain(values: list[Any]) -> list[Any]:
+    """Missing values of all libraries as `None`, decimals as floats."""
+    kinds = set(map(type, values))
+    if any(kind.__name__ in ("NAType", "NaTType") for kind in kinds):
+        values = [None if type(value).__name__ in ("NAType", "NaTType") else value for value in values]
+    if decimal.Decimal in kinds:
+        values = [float(value) if isinstance(value, decimal.Decimal) else value for value in values]
+    return values
