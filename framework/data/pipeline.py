@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from framework.data.bad_examples import BadExamples
+from framework.data.bad_examples import BadExample, BadExamples
 from framework.data.decoding import decode_all, encoded_names
 from framework.data.phases import TRAIN, check_phase
 from framework.data.sources import Example, Source
@@ -49,6 +49,8 @@ class Pipeline:
         statistics: What `learn` returned, there before the first `preprocess`.
         bad_examples: What becomes of examples that can't be read, parsed or decoded.
         skipped: Indices of the bad examples that are left out, by phase.
+        left_out: Bad examples that no split has, since they were left out when the data were read.
+        renamed: `{feature: column}` where the data's own name can't be a feature's; the manifest tells it to clients.
         profile: What the training split looks like, for the export's manifest; `None` where nobody looked.
     """
 
@@ -57,6 +59,8 @@ class Pipeline:
     statistics: Statistics = Statistics()
     bad_examples: BadExamples = BadExamples()
     skipped: Mapping[str, Sequence[int]] = types.MappingProxyType({})
+    left_out: Sequence[BadExample] = ()
+    renamed: Mapping[str, str] = types.MappingProxyType({})
     profile: Mapping[str, Any] | None = None
     options: dict[str, Any]
 

@@ -151,6 +151,7 @@ class Exporter:
                 name: {"inputs": describe(inputs), "outputs": describe(outputs[name])}
                 for name, inputs in signatures.inputs.items()
             },
+            "renamed": dict(self.pipeline.renamed) if self.pipeline else {},
             "task": self.pipeline.task.describe() if self.pipeline else None,
             "largest_difference": dict(parity),
             # Weights by name for whoever wants to start from this export; the keys are those of its checkpoint.

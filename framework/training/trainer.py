@@ -142,7 +142,8 @@ class Trainer:
 
     def _report_skipped(self) -> list[keras.callbacks.Callback]:
         found = skipped(self.directory)
-        counts = count_kinds([example for phase in (TRAIN, VALIDATION) for example in found.get(phase, [])])
+        bad = [example for phase in (TRAIN, VALIDATION) for example in found.get(phase, [])]
+        counts = count_kinds([*self.pipeline.left_out, *bad])
         return [ReportSkipped(counts)] if counts else []
 
     def train(

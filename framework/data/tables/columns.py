@@ -129,9 +129,10 @@ def choose_columns(
     if problems:
         listed = "".join(f"\n  {title!r} {problem}" for title, problem in problems.items())
         drop = [*choice.drop, *problems]
+        example = next((title for title in problems if seen[title].known), None)
+        otherwise = "" if example is None else f", or say what they are, such as types={{{example!r}: 'categorical'}}"
         raise ValueError(
-            f"Some columns of {place} can't be used as they are:{listed}\nLeave them out, {drop=}, or say what they "
-            f"are, such as types={{{next(iter(problems))!r}: 'categorical'}}."
+            f"Some columns of {place} can't be used as they are:{listed}\nLeave them out, {drop=}{otherwise}."
         )
     names = feature_names(titles)
     found = []

@@ -43,7 +43,6 @@ class TablePipeline(Pipeline):
 
     Attributes:
         columns: The features, and what they were made of.
-        left_out: Rows that can't be used, where these are skipped.
     """
 
     def __init__(
@@ -64,6 +63,7 @@ class TablePipeline(Pipeline):
         self.columns = tuple(loaded.columns)
         self.features = {column.name: column.feature for column in self.columns}
         self.left_out = tuple(loaded.left_out)
+        self.renamed = {column.name: column.title for column in self.columns if column.name != column.title}
         self._encoding = encoding
         rows = divide_rows(loaded.rows, division, loaded.labels.task)
         self.task = loaded.labels.task if isinstance(task, Task) else _conditioned(loaded.labels.task, rows[TRAIN])
