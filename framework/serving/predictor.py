@@ -45,12 +45,11 @@ class Predictor:
         self.path = pathlib.Path(path)
         self.batch_size = batch_size
         self.manifest: dict[str, Any] = _read_manifest(self.path)
-        # Kept, for its functions don't keep its variables alive.
-        self._loaded = tf.saved_model.load(str(self.path))
+        loaded = tf.saved_model.load(str(self.path))
         self.signatures: Mapping[str, LoadedSignature] = types.MappingProxyType(
             {
-                name: LoadedSignature(name, function, batch_size=batch_size)
-                for name, function in self._loaded.signatures.items()
+                name: LoadedSignature(name, function, loaded, batch_size=batch_size)
+                for name, function in loaded.signatures.items()
             }
         )
 

@@ -26,7 +26,8 @@ class LoadedSignature:
 
     Args:
         name: Its name in the export.
-        function: The signature, from `tf.saved_model.load(...).signatures`.
+        function: The signature, from `owner.signatures`.
+        owner: What `tf.saved_model.load` returned: it holds the variables, which the function doesn't.
         batch_size: The largest number of examples in one call of TensorFlow.
 
     Attributes:
@@ -36,7 +37,7 @@ class LoadedSignature:
             length, as other people's exports may have: such a signature is called with arrays as they are.
     """
 
-    def __init__(self, name: str, function: Any, *, batch_size: int):
+    def __init__(self, name: str, function: Any, owner: Any, *, batch_size: int):
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
         self.name = name
@@ -49,6 +50,7 @@ class LoadedSignature:
         }
         self.features = _features(self.inputs)
         self._function = function
+        self._owner = owner
         self._captured = tuple(function.captured_inputs)
         self._dtypes = [tensor.dtype for tensor in function.outputs]
         # Placement on another device is the business of the function's own call.

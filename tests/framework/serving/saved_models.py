@@ -1,6 +1,7 @@
 """Small SavedModels of plain TensorFlow, whose answers are plain arithmetic."""
 
 import pathlib
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -76,15 +77,15 @@ class Arithmetic(tf.Module):
         return {"outputs": x / 2 + self.offset}
 
 
-NAMES = ("serving_default half root reversed look_up pixels encoded whole unbatched classify regress").split()
+NAMES = "serving_default half root reversed look_up pixels encoded whole unbatched classify regress".split()
 
 
-def save_arithmetic(directory: pathlib.Path, offset: float = 0.0) -> pathlib.Path:
+def save_arithmetic(directory: pathlib.Path, names: Sequence[str] = NAMES, offset: float = 0.0) -> pathlib.Path:
     """Writes `Arithmetic`, with the method names that `classify` and `regress` need; returns `directory`."""
     module = Arithmetic(offset)
-    tf.saved_model.save(module, str(directory), signatures={name: getattr(module, name) for name in NAMES})
+    tf.saved_model.save(module, str(directory), signatures={name: getattr(module, name) for name in names})
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(directory))
-    for name in ("classify", "regress"):
+    for name in {"classify", "regress"} & set(names):
         updater.replace_method_name(name, f"tensorflow/serving/{name}")
     updater.save()
     return directory

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from saved_models import NAMES, save_arithmetic
+from saved_models import NAMES
 
 import framework
 from framework.export import Exporter
@@ -63,11 +63,11 @@ def test_the_same_bits_as_the_signature_itself(predictor, arithmetic):
         np.testing.assert_array_equal(answer[key], tensor.numpy())
 
 
-def test_a_signature_called_for_placement_answers_the_same(predictor, monkeypatch):
+def test_a_signature_called_for_placement_answers_the_same(small, monkeypatch):
     rows = _rows(3)
-    expected = predictor(**rows)
+    expected = framework.load_export(small)(**rows)
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind])
-    other = framework.load_export(predictor.path)
+    other = framework.load_export(small)
     for key, array in other(**rows).items():
         np.testing.assert_array_equal(array, expected[key])
 
@@ -165,10 +165,10 @@ def test_many_threads_at_once(predictor):
         assert all(executor.map(ask, range(64)))
 
 
-def test_the_predictor_holds_what_its_signatures_need(arithmetic):
-    signature = framework.load_export(arithmetic)("look_up")
+def test_a_signature_holds_what_it_needs(offset_by_100):
+    signature = framework.load_export(offset_by_100)("serving_default")
     gc.collect()
-    assert signature(name=["dog"])["id"].tolist() == [2]
+    assert signature(z=[[0, 0]], a=[1])["total"].tolist() == [101.0]
 
 
 def _write_images(directory, *shapes):
@@ -236,8 +236,8 @@ def test_an_export_of_a_pipeline(tmp_path):
         ({"tasks": {"kind": {"class_names": ["a", "b"]}, "size": {}}}, {"kind": ("a", "b")}),
     ],
 )
-def test_class_names(arithmetic, tmp_path, task, names):
-    export_dir = pathlib.Path(shutil.copytree(arithmetic, tmp_path / "copy"))
+def test_class_names(small, tmp_path, task, names):
+    export_dir = pathlib.Path(shutil.copytree(small, tmp_path / "copy"))
     (export_dir / "manifest.json").write_text(json.dumps({"task": task}))
     predictor = framework.load_export(export_dir)
     assert predictor.class_names == names
@@ -264,10 +264,10 @@ def test_an_export_of_tensorflow_1(tmp_path):
     assert {key: array.tolist() for key, array in answer.items()} == {"y": [-7.0, -14.0], "b": [10.0, 20.0]}
 
 
-def test_which_version_is_taken(tmp_path, arithmetic):
+def test_which_version_is_taken(tmp_path, small):
     base = tmp_path / "run" / "export"
     for name in ("2", "10", "00000003"):
-        shutil.copytree(arithmetic, base / name)
+        shutil.copytree(small, base / name)
     for name in (".tmp-11-x", "x12", "11"):
         (base / name).mkdir()
     assert find_export(tmp_path / "run") == base / "10"
@@ -288,8 +288,8 @@ def test_no_export(tmp_path):
         framework.load_export(tmp_path / "nowhere")
 
 
-def test_versions_can_be_told_apart(tmp_path):
-    save_arithmetic(tmp_path / "1")
-    save_arithmetic(tmp_path / "2", offset=100.0)
+def test_versions_can_be_told_apart(tmp_path, small, offset_by_100):
+    shutil.copytree(small, tmp_path / "1")
+    shutil.copytree(offset_by_100, tmp_path / "2")
     assert framework.load_export(tmp_path)(z=[[0, 0]], a=[1])["total"].tolist() == [101.0]
     assert framework.load_export(tmp_path / "1")(z=[[0, 0]], a=[1])["total"].tolist() == [1.0]

@@ -1,0 +1,17 @@
+"""A server for development, which speaks TensorFlow Serving's REST API.
+
+batching        requests that wait at the same time become one call of TensorFlow
+versions        which versions of a model are served: policy, polling, hot swap
+warmup          a version answers before clients see it
+metrics         Prometheus, under TensorFlow Serving's names
+app             the ASGI application
+
+Everything but computing happens in one event loop: its objects need no locks, and threads only load, parse large
+bodies and call TensorFlow. Needs the extra `server`. In production, TensorFlow Serving serves the same directory.
+"""
+
+from framework.serving.server.app import Limits, create_app
+from framework.serving.server.batching import Batching
+from framework.serving.server.versions import ServedModel, VersionPolicy
+
+__all__ = ["Batching", "Limits", "ServedModel", "VersionPolicy", "create_app"]

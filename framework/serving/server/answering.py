@@ -1,0 +1,186 @@
+"""What a model answers to a request: the part of the server that knows nothing of HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import dataclasses
+import functools
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from framework.data.serving import DEFAULT
+from framework.serving.definitions import CLASSIFY, REGRESS, as_json
+from framework.serving.predictor import Predictor
+from framework.serving.rest import answers
+from framework.serving.rest.errors import RequestError, request_error
+from framework.serving.rest.examples import serialized_examples
+from framework.serving.rest.paths import Target
+from framework.serving.rest.requests import parse_json, predict_inputs, signature_name
+from framework.serving.server.batching import Batcher, Batching
+from framework.serving.server.metrics import Metrics
+from framework.serving.server.versions import ServedModel, ServedVersion
+from framework.serving.signatures import Arrays, LoadedSignature
+
+_NOT_FOUND = 404
+# From here on, work on a body or an answer would keep the event loop from other clients for milliseconds.
+_LARGE_BODY = 64 * 1024
+_LARGE_ANSWER = 4096
+_EXAMPLES = "inputs"  # what a signature that classifies or regresses calls them
+_METHODS = {"classify": CLASSIFY, "regress": REGRESS}
+_T = TypeVar("_T")
+
+
+class Answering:
+    """Answers requests for models. Belongs to one event loop, which it keeps free of TensorFlow's work.
+
+    Args:
+        models: `{name: ServedModel}`.
+        batching: How requests are joined.
+        max_examples: Of one request.
+        metrics: Told of each call of TensorFlow.
+    """
+
+    def __init__(self, models: Mapping[str, ServedModel], batching: Batching, max_examples: int, metrics: Metrics):
+        self._models = models
+        self._batching = batching
+        self._max_examples = max_examples
+        self._metrics = metrics
+        self._computing = concurrent.futures.ThreadPoolExecutor(max(4, os.cpu_count() or 1), "computing")
+        self._parsing = concurrent.futures.ThreadPoolExecutor(2, "parsing")
+
+    async def __call__(self, target: Target, body: bytes) -> bytes:
+        """The body of an answer.
+
+        Raises:
+            RequestError: The request is at fault.
+        """
+        model = self._models.get(target.model)
+        if target.action == "status":
+            if model is None:
+                raise RequestError(f"Could not find any versions of model {target.model}", _NOT_FOUND)
+            return answers.status(model.statuses(target))
+        if model is None:
+            raise RequestError(f"Servable not found for request: {target}", _NOT_FOUND)
+        with model.using(target) as version:
+            if target.action == "metadata":
+                definitions = {name: as_json(definition) for name, definition in version.definitions.items()}
+                return answers.metadata(model.name, version.number, definitions)
+            if target.action == "predict":
+                return await self._predict(model, version, body)
+            return await self._classify_or_regress(model, version, target.action, body)
+
+    def close(self) -> None:
+        """Waits for what is being computed."""
+        self._computing.shutdown()
+        self._parsing.shutdown()
+
+    async def _predict(self, model: ServedModel, version: ServedVersion, body: bytes) -> bytes:
+        parse = functools.partial(_parse_predict, body, version.predictor)
+        signature, arrays, is_row = await self._aside(parse, len(body) >= _LARGE_BODY)
+        outputs = await self._run(model, version, signature, arrays)
+        write = functools.partial(answers.predictions, outputs, is_row=is_row)
+        return await self._aside(write, sum(array.size for array in outputs.values()) >= _LARGE_ANSWER)
+
+    async def _classify_or_regress(self, model: ServedModel, version: ServedVersion, action: str, body: bytes) -> bytes:
+        parse = functools.partial(_parse_examples, body, version, action)
+        signature, protos = await self._aside(parse, len(body) >= _LARGE_BODY)
+        outputs = await self._run(model, version, signature, {_EXAMPLES: protos})
+        if action == "regress":
+            return answers.regressions(outputs["outputs"], len(protos))
+        return answers.classifications(outputs.get("classes"), outputs.get("scores"), len(protos))
+
+    async def _aside(self, function: Callable[[], _T], is_large: bool) -> _T:
+        """Calls in a thread what would take long, everything else here: a thread costs more than a small request."""
+        return await asyncio.get_running_loop().run_in_executor(self._parsing, function) if is_large else function()
+
+    async def _run(
+        self, model: ServedModel, version: ServedVersion, signature: LoadedSignature, arrays: Arrays
+    ) -> Arrays:
+        size = _size(signature, arrays)
+        if size > self._max_examples:
+            raise RequestError(f"The request has {size} examples, the limit is {self._max_examples}. Send several.")
+        batcher = version.attached.get(signature.name)
+        if batcher is None:
+            batcher = version.attached[signature.name] = Batcher(
+                functools.partial(self._compute, model.name, signature),
+                self._computing,
+                self._batching if _can_join(signature) else dataclasses.replace(self._batching, max_size=1),
+                functools.partial(self._metrics.batch, model.name),
+            )
+        try:
+            return await batcher.submit(arrays, size)
+        except tf.errors.OpError as error:
+            raise request_error(error) from error
+        except ValueError as error:  # outputs of a request that was split don't fit together
+            raise RequestError(str(error)) from error
+
+    def _compute(self, model: str, signature: LoadedSignature, arrays: Mapping[str, np.ndarray]) -> Arrays:
+        """One answer, in a thread."""
+        started = time.perf_counter()
+        try:
+            is_one_call = signature.features is None or 0 < _size(signature, arrays) <= signature.batch_size
+            return signature.run(arrays) if is_one_call else signature(**arrays)
+        finally:
+            self._metrics.run(model, time.perf_counter() - started)
+
+
+def _parse_predict(body: bytes, predictor: Predictor) -> tuple[LoadedSignature, Arrays, bool]:
+    document = parse_json(body)
+    name = signature_name(document, DEFAULT)
+    signature = predictor.signatures.get(name)
+    if signature is None:
+        raise RequestError(f'Serving signature name: "{name}" not found in signature def')
+    booleans = b"true" in body or b"false" in body
+    arrays, is_row = predict_inputs(document, signature.inputs, booleans=booleans)
+    return signature, arrays, is_row
+
+
+def _parse_examples(body: bytes, version: ServedVersion, action: str) -> tuple[LoadedSignature, np.ndarray]:
+    document = parse_json(body)
+    name = signature_name(document, DEFAULT)
+    definition, signature = version.definitions.get(name), version.predictor.signatures.get(name)
+    if definition is None or signature is None:
+        raise RequestError(f"No signature was found with the name: {name}")
+    if definition.method_name != _METHODS[action]:
+        raise RequestError(
+            f"Expected signature method_name to be {_METHODS[action]}. Was: {definition.method_name}. "
+            "Ask it with :predict, or name another signature with 'signature_name'."
+        )
+    spec = signature.inputs.get(_EXAMPLES)
+    needed = {"regress": {"outputs"}, "classify": {"classes", "scores"}}[action]
+    if len(signature.inputs) != 1 or spec is None or spec.dtype != tf.string or not needed & set(signature.outputs):
+        raise RequestError(
+            f"Signature {name!r} has the method name {definition.method_name}, but doesn't take the one input "
+            f"{_EXAMPLES!r} (string) and answer {' or '.join(sorted(needed))}."
+        )
+    return signature, serialized_examples(document)
+
+
+def _size(signature: LoadedSignature, arrays: Mapping[str, np.ndarray]) -> int:
+    """The number of examples.
+
+    Raises:
+        RequestError: Inputs have different numbers of them.
+    """
+    if signature.features is None:
+        return 1
+    sizes = {name: len(array) for name, array in arrays.items()}
+    if len(set(sizes.values())) > 1:
+        raise RequestError(f"Inputs must have the same number of examples, got {sizes}.")
+    return next(iter(sizes.values()))
+
+
+def _can_join(signature: LoadedSignature) -> bool:
+    """Whether the answer to one request can be cut out of the answer to several.
+
+    Not where an output's shape isn't known: it may be padded to the longest of the batch.
+    """
+    return signature.features is not None and all(
+        spec.shape.rank and None not in spec.shape[1:] for spec in signature.outputs.values()
+    )
