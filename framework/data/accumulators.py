@@ -13,9 +13,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from framework.data.exact_sums import LARGEST, ExactSum, blocks, square
+from framework.data.exact_sums import ExactSum, blocks, square
 
 Per = Literal["element", "channel", "feature"]
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Accumulator(abc.ABC):
@@ -37,7 +39,7 @@ class Accumulator(abc.ABC):
 class Moments(Accumulator):
     """Mean and standard deviation, correctly rounded from exact sums, for `Statistics.standardize`.
 
-    Missing values don't count: NaN, infinities, and what is larger than 1e144. Where there is no value at all the mean
+    Missing values don't count: NaN, infinities, and what a float32 can't hold. Where there is no value at all the mean
     is 0, and where all are the same the deviation is 1.
 
     Args:
@@ -58,7 +60,7 @@ class Moments(Accumulator):
         is_narrow = rows.dtype.itemsize < (8 if rows.dtype.kind == "f" else 4)
         for block in blocks(rows):
             numbers = block.astype(np.float64)
-            present = np.abs(numbers) < LARGEST
+            present = np.abs(numbers) <= _LARGEST
             if present.all():
                 self._count = self._count + len(numbers)
             else:

@@ -9,7 +9,7 @@ The rules, for every feature that both profiles have:
         than a tenth of its width                       may well be chance
     a mean shifted by half a training deviation         warning; severe from 2 deviations on
     half of the lengths outside of the range that       warning
-        98% had in training
+        98% had in training, by more than a quarter
 
 A feature that isn't there is severe, one that wasn't there before is noted. Of the labels: a class never seen in
 training is severe; another balance, measured by the total variation distance (the share of examples that would have to
@@ -32,6 +32,7 @@ _ORDER = ("severe", "warning", "note")
 
 _SEVERE_SHARE = 0.05
 _MARGIN = 0.1  # of the training range
+_LENGTHS = 0.25  # of a length
 _SHIFT, _SEVERE_SHIFT = 0.5, 2.0  # deviations
 _DISTANCE, _SEVERE_DISTANCE = 0.1, 0.3  # total variation
 _CHANCE = 3.0
@@ -90,7 +91,7 @@ def _compare_feature(name: str, old: Mapping[str, Any], new: Mapping[str, Any], 
         yield from _compare_numbers(name, old, new, counts)
     if "lengths" in old and _is_known(old["lengths"]) and _is_known(new["lengths"]):
         low, high, middle = old["lengths"]["0.01"], old["lengths"]["0.99"], new["lengths"]["0.5"]
-        if not low <= middle <= high:
+        if not low * (1 - _LENGTHS) <= middle <= high * (1 + _LENGTHS):
             yield Finding("warning", name, f"a median length of {middle:.4g}", f"98% between {low:.4g} and {high:.4g}")
 
 

@@ -80,10 +80,6 @@ class Vocabulary(Accumulator):
     def _forget(self) -> None:
         if len(self._counts) <= self.capacity:
             return
-        if not self.error:
-            logging.warning(
-                "There are more than %d different values; the rarest of them are no longer counted.", self.capacity
-            )
         # Half of them at a time, so that it is seldom.
         limit = sorted(self._counts.values(), reverse=True)[self.capacity // 2]
         self._counts = collections.Counter({v: count - limit for v, count in self._counts.items() if count > limit})
@@ -96,6 +92,12 @@ class Vocabulary(Accumulator):
 
     def result(self) -> np.ndarray:
         """int64 or text `[values]`."""
+        if self.error:
+            logging.warning(
+                "There were more than %d different values: the rarest were forgotten, and counts may be too low by %d.",
+                self.capacity,
+                self.error,
+            )
         kept = [value for value, count in self.counts if count >= self.min_count][: self.max_size]
         return np.asarray([value.decode() if isinstance(value, bytes) else value for value in kept])
 

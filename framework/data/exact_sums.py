@@ -21,8 +21,6 @@ _BITS = 26
 _MOST_ROWS = 1 << 16
 _BLOCK = 1 << 15  # numbers that stay in the processor's cache
 _SPLIT = 2.0**27 + 1.0
-# Squares of what is larger, and their rounding errors, would overflow.
-LARGEST = 2.0**480
 
 
 def blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
@@ -44,7 +42,7 @@ class ExactSum:
         self.digits: dict[int, np.ndarray] = {}
 
     def add(self, values: np.ndarray) -> None:
-        """Adds finite numbers float64 `[n, *shape]`, a block of up to 2**16 rows."""
+        """Adds numbers float64 `[n, *shape]` below 1e300, a block of up to 2**16 rows."""
         if len(values) > _MOST_ROWS:
             raise ValueError(f"Got {len(values)} rows at once, expected at most {_MOST_ROWS}.")
         while (largest := float(np.abs(values).max(initial=0.0))) > 0.0:
@@ -73,7 +71,10 @@ class ExactSum:
 
 
 def square(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The squares of float64 below `LARGEST`, and their rounding errors, which are floats themselves (Dekker 1971)."""
+    """The squares of float64, and their rounding errors, which are floats themselves (Dekker 1971).
+
+    Of 0 and numbers from 1e-140 to 1e140, where nothing overflows and no error is too small.
+    """
     squares = np.square(values)
     scaled = values * _SPLIT
     high = scaled - (scaled - values)

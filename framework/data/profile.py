@@ -115,7 +115,7 @@ def _look(source: Source, features: Mapping[str, Feature]) -> Iterable[Example]:
     has_files = any(name in features and features[name].is_encoded for name in source.spec.features)
     numbers = sum(math.prod(axis or 1 for axis in spec.shape[1:]) for spec in source.spec.features.values())
     most = min(_MOST_FILES if has_files else _MOST_EXAMPLES, max(_MOST_NUMBERS // numbers, 1), source.num_examples)
-    batch_size = max(1, min(1024, 1_000_000 // numbers, 64 if has_files else 1024))
+    batch_size = max(1, min(64 if has_files else 1024, 1_000_000 // numbers, most))
     if most < source.num_examples and source.random_access:
         source = Subset(source, np.arange(most) * source.num_examples // most)
     return source.batches(batch_size).take(math.ceil(most / batch_size))

@@ -5,7 +5,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framework.data.sources import ArraySource
-from framework.data.statistics import Statistics, UnknownStatisticError, moments, vocabulary
+from framework.data.statistics import (
+    ClassCounts,
+    Collector,
+    MissingShare,
+    Moments,
+    Quantiles,
+    Statistics,
+    UnknownStatisticError,
+    Vocabulary,
+    collect,
+    lengths,
+    moments,
+    vocabulary,
+)
 
 
 def batches(batch_size, **features):
@@ -39,6 +52,94 @@ def test_moments_are_numpy_s(count, batch_size, offset, seed):
 def test_a_constant_feature_has_the_deviation_one():
     learned = moments(batches(3, x=np.full(7, 5.0, np.float32)), ["x"])
     assert (learned["x/mean"], learned["x/deviation"]) == (5.0, 1.0)
+
+
+def table(count=50, batch_size=7):
+    random = np.random.default_rng(0)
+    age = random.normal(40, 9, count).astype(np.float32)
+    age[::5] = np.nan
+    colour = random.choice(["red", "blue", "ü"], count, p=[0.6, 0.3, 0.1])
+    labels = {"kind": random.integers(0, 3, count), "size": random.normal(size=count).astype(np.float32)}
+    return ArraySource({"age": age, "colour": colour}, labels, np.ones(count)).batches(batch_size)
+
+
+def wanted():
+    return {
+        "age": [Moments(), MissingShare(), Quantiles((0.1, 0.9))],
+        "colour": [Vocabulary(), Quantiles((1.0,), of=lengths, name="lengths")],
+        "labels/kind": ClassCounts(3),
+        "labels/size": Moments(),
+        "weights": Quantiles((0.5,)),
+    }
+
+
+def test_everything_is_collected_in_one_pass():
+    passes = []
+    train = table().map(lambda example: example)
+    learned = collect((passes.append(1) or example for example in train), wanted())
+    assert len(passes) == 8
+    assert list(learned) == [
+        "age/mean",
+        "age/deviation",
+        "age/missing",
+        "age/quantiles",
+        "colour",
+        "colour/lengths",
+        "labels/kind/counts",
+        "labels/kind/weights",
+        "labels/size/mean",
+        "labels/size/deviation",
+        "weights/quantiles",
+    ]
+    assert learned["age/missing"] == 0.2
+    assert learned["colour"].tolist() == ["red", "blue", "ü"]
+    assert learned["labels/kind/counts"].sum() == 50
+    statistics = Statistics(learned)
+    assert statistics.lookup("colour")(tf.constant(["blue"])).numpy().tolist() == [2]
+    assert np.isfinite(statistics.standardize("age", tf.constant([40.0]))).all()
+
+
+def test_many_workers_collect_what_one_does():
+    whole = collect(table(), wanted())
+    for num_workers in (2, 3):
+        collectors = [Collector(wanted()) for _ in range(num_workers)]
+        for number, collector in enumerate(collectors):
+            for example in table(batch_size=4).shard(num_workers, number):
+                collector.update(example)
+        for other in collectors[1:]:
+            collectors[0].merge(other)
+        merged = collectors[0].result()
+        assert list(merged) == list(whole)
+        for name, value in whole.items():
+            assert merged[name].tobytes() == value.tobytes(), name
+
+
+def test_half_precision_is_summed_as_numbers():
+    values = tf.constant([[1.0], [2.0], [4.0]], tf.bfloat16)
+    (example,) = ArraySource({"x": np.zeros((3, 1))}, np.zeros(3)).batches(3)
+    collector = Collector({"x": Moments()})
+    collector.update(example._replace(features={"x": values}))
+    np.testing.assert_allclose(collector.result()["x/mean"], [7 / 3], rtol=1e-6)
+
+
+def test_what_can_t_be_collected_is_named():
+    with pytest.raises(ValueError, match=r"There is no feature 'agee' to learn from\. Did you mean 'age'\?"):
+        collect(table(), {"agee": Moments()})
+    with pytest.raises(ValueError, match="There is no feature 'labels' to learn from"):
+        collect(table(), {"labels": ClassCounts(3)})
+    with pytest.raises(ValueError, match="Two accumulators make the statistic 'age/quantiles'"):
+        collect(table(), {"age": [Quantiles((0.5,)), Quantiles((0.9,))]})
+
+
+def test_a_progress_bar_is_for_a_terminal(capsys):
+    collect(table(), wanted())
+    assert capsys.readouterr().out == ""
+    collect(table(), wanted(), verbose=True)
+    out = capsys.readouterr().out
+    assert out.startswith("Learning statistics\n")
+    assert "8/8" in out
+    collect(iter(list(table())), wanted(), total=8, verbose=True)
+    assert "8/8" in capsys.readouterr().out
 
 
 def test_standardize():
