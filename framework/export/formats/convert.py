@@ -133,28 +133,29 @@ def _answers(job: Job, work: pathlib.Path, timeout_secs: float) -> dict[str, For
     answers: dict[str, FormatResult | FormatError] = {}
     waiting = job.names
     while waiting:
-        ended = _work(dataclasses.replace(job, names=waiting), work, timeout_secs)
+        ended, torn_down = _work(dataclasses.replace(job, names=waiting), work, timeout_secs)
         for name in waiting:
             if (work / ANSWER.format(name)).exists():
                 answers[name] = pickle.loads((work / ANSWER.format(name)).read_bytes())
         unanswered = [name for name in waiting if name not in answers]
-        if unanswered:
-            name, *_ = unanswered
-            log = (work / _LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-20:]
+        # The first of them tore it down. An error of Python's is the worker's own and would only come again.
+        failed = unanswered[:1] if torn_down else unanswered
+        log = (work / _LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-20:]
+        for name in failed:
             answers[name] = FormatError(name, "\n".join([f"Converting to {name!r} {ended}. Its last words:", *log]))
-        waiting = tuple(unanswered[1:])
+        waiting = tuple(unanswered[len(failed) :])
     return {name: answers[name] for name in job.names}
 
 
-def _work(job: Job, work: pathlib.Path, timeout_secs: float) -> str:
-    """Runs the worker to its end; returns what became of it."""
+def _work(job: Job, work: pathlib.Path, timeout_secs: float) -> tuple[str, bool]:
+    """Runs the worker to its end; returns what became of it, and whether a converter tore it down."""
     (work / JOB).write_bytes(pickle.dumps(job))
     environment = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
     environment |= _ENVIRONMENT | {"TMPDIR": str(work)}  # what a converter leaves behind goes with the directory
     with open(work / _LOG, "wb") as log:
         try:
             code = subprocess.run(
-                [sys.executable, "-c", _START.format(path=sys.path, work=str(work))],
+                [sys.executable, "-X", "faulthandler", "-c", _START.format(path=sys.path, work=str(work))],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -164,8 +165,8 @@ def _work(job: Job, work: pathlib.Path, timeout_secs: float) -> str:
                 check=False,
             ).returncode
         except subprocess.TimeoutExpired:
-            return f"took longer than {timeout_secs:g} seconds"
-    return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            return f"took longer than {timeout_secs:g} seconds", True
+    return (f"was ended by signal {-code}", True) if code < 0 else (f"ended with exit code {code}", False)
 
 
 def _gated(result: FormatResult, export_dir: pathlib.Path, gate: Gate | None, before: dict[str, float]) -> FormatResult:

@@ -67,9 +67,7 @@ def pipeline_gate(
     def score(run: FormatRunner) -> float:
         request = requests[run.signature]
         if request is None:
-            raise ValueError(
-                f"Nobody knows what clients send to {run.signature!r}: say so by signature(request=...)."
-            )
+            raise ValueError(f"Nobody knows what clients send to {run.signature!r}: say so by signature(request=...).")
         outputs = _joined([_model_outputs(task, run(**request(batch.features))) for batch in batches])
         return objective.read(_evaluate(task, outputs, labels, None if weights[0] is None else _joined(weights)))
 

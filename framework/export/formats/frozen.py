@@ -4,32 +4,58 @@ Made with public API alone. `convert_variables_to_constants` freezes; then the g
 asked for what TensorFlow's graph optimizer made of it: calls inlined, constants folded (a batch normalization into its
 convolution), dead ends pruned. Rewrites for one kind of processor are off: it must run anywhere.
 
-The other converters that read graphs start from it too.
+The other converters start from it too.
 """
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from framework.export.formats.graphs import (
+    all_nodes,
+    called_functions,
+    compute_in_float32,
+    drop_state,
+    reachable_functions,
+    rename_functions,
+)
 from framework.export.formats.narrowing import Narrowed
 
 v1 = tf.compat.v1
 
-_TAGS = ["serve"]
-_STATELESS = {"StatefulPartitionedCall": "PartitionedCall"}
+_HALF = {"float16", "bfloat16"}
+_CALL = r"\b(Stateful)?PartitionedCall/"  # the path of calls that were inlined
 
 
-def freeze(source: Narrowed, inputs: Mapping[str, np.ndarray]) -> Any:
-    """The optimized GraphDef of a signature.
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    """A signature as a graph.
 
-    Its inputs are placeholders with the names of the signature's inputs, its outputs are nodes with the names that
-    `source.tensors` gives. Checks of values (`tf.debugging.assert_*`) speak text: they stay where `source` may have it.
+    Attributes:
+        source: The signature.
+        graph_def: Inputs are placeholders with the names of the signature's inputs, outputs are nodes with the names
+            that `source.tensors` gives.
+        was_half: Whether the signature computes in half precision, and this in float32.
+    """
+
+    source: Narrowed
+    graph_def: Any
+    was_half: bool
+
+
+def freeze(source: Narrowed, inputs: Mapping[str, np.ndarray]) -> Frozen:
+    """The optimized graph of a signature.
+
+    Where `source` may have text, it is for TensorFlow: checks of values (`tf.debugging.assert_*`, which speak text) and
+    half precision stay.
 
     Args:
         source: What to freeze.
@@ -39,6 +65,9 @@ def freeze(source: Narrowed, inputs: Mapping[str, np.ndarray]) -> Any:
         ValueError: The signature uses something that can't be frozen.
     """
     graph_def, ways_in, ways_out = _with_constants(source)
+    drop_state(graph_def, keep_checks=source.has_text)
+    crosses_border = _HALF & {feature.dtype for feature in [*source.inputs.values(), *source.outputs.values()]}
+    was_half = not source.has_text and not crosses_border and compute_in_float32(graph_def)
     with tf.Graph().as_default() as graph:
         fed = {name: v1.placeholder(f.dtype, (None, *f.shape), name=name) for name, f in source.inputs.items()}
         outputs = tf.graph_util.import_graph_def(
@@ -48,27 +77,13 @@ def freeze(source: Narrowed, inputs: Mapping[str, np.ndarray]) -> Any:
             name="model",
         )
         fetched = [tf.identity(x, name=source.tensors[name]) for name, x in zip(ways_out, outputs, strict=True)]
-    feeds = {fed[name]: value for name, value in inputs.items()}
-    optimized = _optimized(graph, fetched, feeds, keep_checks=source.has_text)
-    return _portable(optimized, graph_def, source)
+    optimized = _optimized(graph, fetched, {fed[name]: value for name, value in inputs.items()})
+    return Frozen(source, _portable(optimized, graph_def, source), was_half)
 
 
-def text_operations(graph_def: Any) -> list[str]:
-    """The types of operations that take or make text, sorted."""
-    with tf.Graph().as_default() as graph:
-        tf.graph_util.import_graph_def(graph_def, name="")
-    return sorted(
-        {
-            operation.type
-            for operation in graph.get_operations()
-            if any(tensor.dtype == tf.string for tensor in [*operation.inputs, *operation.outputs])
-        }
-    )
-
-
-def write_frozen(source: Narrowed, graph_def: Any, path: pathlib.Path, representative: Any) -> None:
+def write_frozen(frozen: Frozen, path: pathlib.Path, representative: Any) -> None:
     """Writes the frozen graph."""
-    path.write_bytes(graph_def.SerializeToString())
+    path.write_bytes(frozen.graph_def.SerializeToString())
 
 
 def open_frozen(path: pathlib.Path, signature: str, outputs: Mapping[str, str]) -> Callable[..., dict[str, np.ndarray]]:
@@ -88,29 +103,24 @@ def open_frozen(path: pathlib.Path, signature: str, outputs: Mapping[str, str]) 
 def _with_constants(source: Narrowed) -> tuple[Any, dict[str, str], dict[str, str]]:
     """The graph as saved, with constants for variables, and the names of its inputs' and outputs' tensors."""
     with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
-        loaded = v1.saved_model.loader.load(session, _TAGS, str(source.directory))
+        loaded = v1.saved_model.loader.load(session, ["serve"], str(source.directory))
         signature = loaded.signature_def[source.signature]
         ways_in = {name: signature.inputs[name].name for name in source.inputs}
         ways_out = {name: signature.outputs[name].name for name in source.outputs}
         graph_def = v1.graph_util.convert_variables_to_constants(
             session, graph.as_graph_def(), sorted({tensor.partition(":")[0] for tensor in ways_out.values()})
         )
-    for node in [*graph_def.node, *(node for called in graph_def.library.function for node in called.node_def)]:
-        # No state is left; the optimizer inlines only what is known to have none.
-        node.op = _STATELESS.get(node.op, node.op)
-        # Loops stay functions, which all converters read, instead of TensorFlow 1's Switch and Merge.
-        node.attr.pop("_lower_using_switch_merge", None)
     return graph_def, ways_in, ways_out
 
 
-def _optimized(graph: tf.Graph, fetched: list[tf.Tensor], feeds: Mapping[Any, np.ndarray], *, keep_checks: bool) -> Any:
+def _optimized(graph: tf.Graph, fetched: list[tf.Tensor], feeds: Mapping[Any, np.ndarray]) -> Any:
     """The graph that a session really runs."""
     config = v1.ConfigProto(device_count={"GPU": 0})
     rewrites, older = config.graph_options.rewrite_options, config.graph_options.optimizer_options
     rewrites.min_graph_nodes = -1  # small graphs too
     rewrites.remapping = rewrites.OFF  # fused kernels, which only TensorFlow has
     rewrites.layout_optimizer = rewrites.OFF
-    rewrites.debug_stripper = rewrites.OFF if keep_checks else rewrites.ON
+    rewrites.disable_tfg_optimizer = True  # makes functions of branches that aren't part of what a session tells
     older.opt_level = older.L0  # it folds a recurrent layer's empty list into a constant that no other runtime reads
     metadata = v1.RunMetadata()
     with v1.Session(graph=graph, config=config) as session:
@@ -140,27 +150,28 @@ def _portable(graph_def: Any, original: Any, source: Narrowed) -> Any:
         copy.CopyFrom(node)
         copy.device = ""
         for index, name in enumerate(node.input):
-            origin, colon, rest = name.partition(":")
-            copy.input[index] = placeholders.get(origin, origin) + colon + rest
+            origin = name.lstrip("^").partition(":")[0]
+            copy.input[index] = name.replace(origin, placeholders.get(origin, origin), 1)
         for attribute in [name for name in node.attr if name.startswith("_")]:
             del copy.attr[attribute]
-    portable.library.function.extend(_called(portable.node, original.library))
+    _shorten_names(portable)
+    portable.library.function.extend(reachable_functions(portable.node, original.library))
+    # Two graphs with different functions of the same name can't be in one process.
+    rename_functions(portable, prefix=f"{source.signature}_function")
     _check(portable, source)
     return portable
 
 
-def _called(nodes: Iterable[Any], library: Any) -> list[Any]:
-    """The functions that nodes may call, and those that these may call."""
-    by_name = {function.signature.name: function for function in library.function}
-    found: dict[str, Any] = {}
-    waiting = list(nodes)
-    while waiting:
-        for value in waiting.pop().attr.values():
-            for name in [value.func.name, *(function.name for function in value.list.func)]:
-                if name in by_name and name not in found:
-                    found[name] = by_name[name]
-                    waiting.extend(by_name[name].node_def)
-    return list(found.values())
+def _shorten_names(graph_def: Any) -> None:
+    """Leaves out of the nodes' names what they were called through, where they stay different; files keep them all."""
+    short = {node.name: re.sub(_CALL, "", node.name) for node in graph_def.node}
+    taken = collections.Counter(short.values())
+    names = {name: new if taken[new] == 1 and new not in short else name for name, new in short.items()}
+    for node in graph_def.node:
+        node.name = names[node.name]
+        for index, name in enumerate(node.input):
+            origin = name.lstrip("^").partition(":")[0]
+            node.input[index] = name.replace(origin, names[origin], 1)
 
 
 def _check(graph_def: Any, source: Narrowed) -> None:
@@ -168,7 +179,10 @@ def _check(graph_def: Any, source: Narrowed) -> None:
     missing = sorted(set(source.tensors.values()) - names)
     if missing:
         raise ValueError(f"the optimizer lost the outputs {missing}")
-    nodes = [*graph_def.node, *(node for called in graph_def.library.function for node in called.node_def)]
-    stateful = sorted({node.op for node in nodes if node.op.startswith("_") or "Variable" in node.op})
+    stateful = sorted({node.op for node in all_nodes(graph_def) if node.op.startswith("_") or "Variable" in node.op})
     if stateful:
         raise ValueError(f"the operations {', '.join(stateful)} can't be frozen")
+    defined = {function.signature.name for function in graph_def.library.function}
+    undefined = sorted({name for node in all_nodes(graph_def) for name in called_functions(node)} - defined)
+    if undefined:
+        raise ValueError(f"the optimizer made the functions {undefined}, which can't be had")

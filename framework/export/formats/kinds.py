@@ -30,7 +30,7 @@ class Format:
     Attributes:
         name: How it is asked for.
         file: The name of the file that a runtime opens.
-        write: `write(source, graph_def, path, representative)` converts.
+        write: `write(frozen, path, representative)` converts.
         open: `open(path, signature, tensors)` returns what calls the file.
         tolerance: The largest difference from the SavedModel, as a share of an output's largest value (or of 1, where
             all are smaller).

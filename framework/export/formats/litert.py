@@ -7,45 +7,61 @@ Only built-in operations: the file runs on a plain runtime, without TensorFlow's
 from __future__ import annotations
 
 import pathlib
+import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
-from framework.export.formats.narrowing import Narrowed
+from framework.export.formats.frozen import Frozen
 
 Precision = Literal["float32", "float16", "dynamic", "int8"]
 
 
 def write_litert(
-    source: Narrowed,
-    graph_def: Any,
-    path: pathlib.Path,
-    representative: Mapping[str, np.ndarray] | None,
-    *,
-    precision: Precision,
+    frozen: Frozen, path: pathlib.Path, representative: Mapping[str, np.ndarray] | None, *, precision: Precision
 ) -> None:
-    """Writes a `.tflite` file whose only signature is that of `source`.
+    """Writes a `.tflite` file that has the signature.
 
     Args:
-        source: What to convert.
-        graph_def: Unused; the converter reads the SavedModel.
+        frozen: What to convert.
         path: Where to.
         representative: For `"int8"`: examples that show the ranges of activations, `{name: [examples, ...]}`.
         precision: `"float16"` halves the weights, `"dynamic"` stores them in 8 bits and computes activations' scales as
             they come, `"int8"` computes in integers wherever there is such a kernel, between float inputs and outputs.
     """
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(source.directory), signature_keys=[source.signature])
-    if precision != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if precision == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if precision == "int8":
-        converter.representative_dataset = lambda: _one_by_one(representative or {})
-    path.write_bytes(converter.convert())
+    source = frozen.source
+
+    @tf.function(autograph=False)
+    def serve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = tf.graph_util.import_graph_def(
+            frozen.graph_def,
+            input_map={f"{name}:0": inputs[name] for name in source.inputs},
+            return_elements=[f"{tensor}:0" for tensor in source.tensors.values()],
+            name="",
+        )
+        return dict(zip(source.tensors, outputs, strict=True))
+
+    concrete = serve.get_concrete_function(**{name: feature.spec(name) for name, feature in source.inputs.items()})
+    with tempfile.TemporaryDirectory() as directory:
+        # Only what comes from a SavedModel has a signature.
+        tf.saved_model.save(tf.Module(), directory, signatures={source.signature: concrete})
+        converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=[source.signature])
+        if precision != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if precision == "int8":
+            converter.representative_dataset = lambda: _one_by_one(representative or {})
+        path.write_bytes(converter.convert())
+
+
+def _one_by_one(examples: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    for row in range(len(next(iter(examples.values())))):
+        yield {name: values[row : row + 1] for name, values in examples.items()}
 
 
 def open_litert(path: pathlib.Path, signature: str, outputs: Mapping[str, str]) -> Callable[..., dict[str, np.ndarray]]:
@@ -75,8 +91,3 @@ def open_litert(path: pathlib.Path, signature: str, outputs: Mapping[str, str]) 
             return {name: interpreter.get_tensor(index) for name, index in ways_out.items()}
 
     return run
-
-
-def _one_by_one(examples: Mapping[str, np.ndarray]) -> Any:
-    for row in range(len(next(iter(examples.values())))):
-        yield {name: values[row : row + 1] for name, values in examples.items()}

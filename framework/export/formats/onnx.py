@@ -8,19 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from framework.export.formats.narrowing import Narrowed
+from framework.export.formats.frozen import Frozen
 from framework.extras import require
 
 # The newest that tf2onnx 1.17 writes and tests; every runtime since onnxruntime 1.14 (2023) reads it.
 _OPSET = 18
 
 
-def write_onnx(source: Narrowed, graph_def: Any, path: pathlib.Path, representative: Any) -> None:
+def write_onnx(frozen: Frozen, path: pathlib.Path, representative: Any) -> None:
     """Writes an `.onnx` file with the signature's names and an open batch axis."""
     tf2onnx = require("tf2onnx.convert", extra="onnx", purpose="The format 'onnx'")
+    source = frozen.source
     outputs = list(source.tensors.values())
     tf2onnx.from_graph_def(
-        graph_def,
+        frozen.graph_def,
         name=source.signature,
         input_names=[f"{name}:0" for name in source.inputs],
         output_names=[f"{tensor}:0" for tensor in outputs],

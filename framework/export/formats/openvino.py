@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import pathlib
+import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from framework.export.formats.narrowing import Narrowed
+from framework.export.formats.frozen import Frozen
 from framework.extras import require
 
 
-def write_openvino(source: Narrowed, graph_def: Any, path: pathlib.Path, representative: Any) -> None:
+def write_openvino(frozen: Frozen, path: pathlib.Path, representative: Any) -> None:
     """Writes an `.xml` file and its `.bin` with float32 weights, the signature's names and an open batch axis."""
     openvino = require("openvino", extra="openvino", purpose="The format 'openvino'")
-    frozen = path.with_name("frozen.pb")
-    frozen.write_bytes(graph_def.SerializeToString())
-    model = openvino.Core().read_model(str(frozen))
-    for port in model.inputs:
-        port.get_tensor().set_names({_known(port, source.inputs)})
-    for port in model.outputs:
-        port.get_tensor().set_names({_known(port, source.tensors.values())})
-    openvino.save_model(model, str(path), compress_to_fp16=False)
-    frozen.unlink()
+    with tempfile.TemporaryDirectory() as directory:
+        graph = pathlib.Path(directory, "frozen.pb")  # which it only reads from a file
+        graph.write_bytes(frozen.graph_def.SerializeToString())
+        model = openvino.Core().read_model(str(graph))
+        for port in model.inputs:
+            port.get_tensor().set_names({_known(port, frozen.source.inputs)})
+        for port in model.outputs:
+            port.get_tensor().set_names({_known(port, frozen.source.tensors.values())})
+        openvino.save_model(model, str(path), compress_to_fp16=False)
 
 
 def open_openvino(
@@ -44,6 +45,9 @@ def open_openvino(
     return run
 
 
-def _known(port: Any, names: Any) -> str:
+def _known(port: Any, names: Iterable[str]) -> str:
     """Which of our names a port has among its own, such as `image` or `image:0`."""
-    return next(name for name in names if {name, f"{name}:0"} & set(port.get_names()))
+    for name in names:
+        if {name, f"{name}:0"} & set(port.get_names()):
+            return name
+    raise ValueError(f"OpenVINO calls a tensor {sorted(port.get_names())}, expected one of {sorted(names)}")

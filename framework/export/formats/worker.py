@@ -22,15 +22,16 @@ import tensorflow as tf
 
 from framework.export.formats.comparison import compare, made_up, take
 from framework.export.formats.errors import FormatError
-from framework.export.formats.frozen import freeze, text_operations
+from framework.export.formats.frozen import Frozen, freeze
+from framework.export.formats.graphs import text_operations
 from framework.export.formats.kinds import FORMATS, Format
-from framework.export.formats.narrowing import Narrowed, choose_signatures, narrow, obstacle
+from framework.export.formats.narrowing import choose_signatures, narrow, obstacle
 from framework.export.formats.result import FormatResult
 from framework.export.formats.running import FormatRunner, signature_runner
-from framework.registry import did_you_mean
 
 JOB = "job.pickle"
 ANSWER = "{}.answer"
+_HALF_TOLERANCE = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +75,7 @@ class _Converter:
         self.job = job
         self.work = work
         self.loaded = tf.saved_model.load(job.export_dir)
-        self._sources: dict[tuple[str, bool], tuple[Narrowed, Any]] = {}
+        self._frozen: dict[tuple[str, bool], Frozen] = {}
 
     def convert(self, kind: Format) -> FormatResult:
         """Tries the signatures that the format might hold.
@@ -90,14 +91,15 @@ class _Converter:
                 print(f"{kind.name}, signature {signature!r}: {type(error).__name__}: {error}", file=sys.stderr)
                 refused[signature] = _reason(error)
         reasons = "; ".join(f"signature {name!r}: {reason}" for name, reason in refused.items())
-        raise FormatError(kind.name, f"{self.job.export_dir} can't be converted to {kind.name!r}. {reasons}.")
+        where = f"{self.job.export_dir} can't be converted to {kind.name!r}"
+        raise FormatError(kind.name, f"{where}: {reasons or 'it has neither serving_default nor features'}.")
 
     def _choose(self, kind: Format) -> tuple[list[str], dict[str, str]]:
         name = self.job.signature
         if name is None:
             return choose_signatures(self.loaded, has_text=kind.has_text)
         if name not in self.loaded.signatures:
-            return [], {name: f"there is no such signature.{did_you_mean(name, self.loaded.signatures)}"}
+            return [], {name: f"there is none; there are {', '.join(sorted(self.loaded.signatures))}"}
         reason = obstacle(self.loaded.signatures[name], has_text=kind.has_text)
         return ([name], {}) if reason is None else ([], {name: reason})
 
@@ -107,19 +109,22 @@ class _Converter:
             raise ValueError(f"it needs representative examples of this signature, got those of {[*self.job.examples]}")
         saved_model = signature_runner(self.loaded, signature)
         examples = given or made_up(saved_model.inputs)
-        source, graph_def = self._source(signature, kind.has_text, examples)
-        text = [] if kind.has_text else text_operations(graph_def)
+        frozen = self._freeze(signature, kind.has_text, examples)
+        source = frozen.source
+        text = [] if kind.has_text else text_operations(frozen.graph_def)
         if text:
             raise ValueError(
-                f"it works on text inside ({', '.join(text)}), as hashing and vocabularies do, which only a SavedModel "
-                "and a frozen graph can hold; move that into the pipeline's preprocess"
+                f"it works on text inside ({', '.join(text)}), as hashing does, which only a SavedModel and a frozen "
+                "graph can hold"
             )
         directory = self.work / f"{kind.name}-{signature}"
         directory.mkdir()
-        kind.write(source, graph_def, directory / kind.file, given)
+        kind.write(frozen, directory / kind.file, given)
         call = kind.open(directory / kind.file, signature, source.tensors)
         runner = FormatRunner(kind.name, signature, source.inputs, source.outputs, call)
         tolerance = None if kind.is_quantized and self.job.gated else kind.tolerance
+        if tolerance is not None and frozen.was_half:
+            tolerance = max(tolerance, _HALF_TOLERANCE)  # it is the SavedModel that rounds
         return FormatResult(
             kind.name,
             directory,
@@ -134,12 +139,12 @@ class _Converter:
             versions={name: importlib.metadata.version(name) for name in ("tensorflow", *kind.modules)},
         )
 
-    def _source(self, signature: str, has_text: bool, examples: Mapping[str, np.ndarray]) -> tuple[Narrowed, Any]:
-        if (signature, has_text) not in self._sources:
+    def _freeze(self, signature: str, has_text: bool, examples: Mapping[str, np.ndarray]) -> Frozen:
+        if (signature, has_text) not in self._frozen:
             directory = self.work / f"{signature}-{'text' if has_text else 'numbers'}"
             source = narrow(self.loaded, signature, directory, has_text=has_text)
-            self._sources[signature, has_text] = source, freeze(source, take(examples, 2))
-        return self._sources[signature, has_text]
+            self._frozen[signature, has_text] = freeze(source, take(examples, 2))
+        return self._frozen[signature, has_text]
 
 
 def _reason(error: Exception) -> str:
