@@ -194,12 +194,15 @@ def serialize_examples(values: Mapping[str, np.ndarray], features: Mapping[str, 
 
 def to_storage(value: Any, feature: Feature) -> tf.train.Feature:
     """One example's value as a `tf.Example` keeps it: a flat list."""
-    items = np.asarray(value, object if feature.dtype == "string" else None).ravel().tolist()
+    array = np.asarray(value, object if feature.dtype == "string" else None)
+    items = array.ravel().tolist()
     if feature.storage_dtype == tf.string:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[tf.compat.as_bytes(item) for item in items]))
     if feature.storage_dtype == tf.float32:
         return tf.train.Feature(float_list=tf.train.FloatList(value=items))
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=[int(item) for item in items]))
+    if array.dtype.kind not in "iu":
+        items = [int(item) for item in items]
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=items))
 
 
 def from_storage(value: tf.Tensor, feature: Feature, name: str) -> tf.Tensor:
