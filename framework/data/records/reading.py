@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from framework.data.records.framing import HEADER_BYTES, CorruptRecordError, masked_crcs, read_records
+from framework.data.bad_examples import BadExampleError
+from framework.data.records.framing import HEADER_BYTES, CorruptRecordError, masked_crcs, place, read_records
 from framework.data.records.index import Index
 
 # A process may often have no more than 1,024 files open.
@@ -61,11 +62,11 @@ class RandomReader:
         self._lock = threading.Lock()
         weakref.finalize(self, _close_all, self._kept)
 
-    def read(self, indices: np.ndarray) -> Records:
-        """The records at indices int64 `[batch]`, counted through all files.
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """The records at indices int64 `[batch]`, counted through all files: bytes objects `[batch]`.
 
         Raises:
-            CorruptRecordError: A record doesn't match its checksum.
+            BadExampleError: A record doesn't match its checksum.
         """
         shards, offsets = self.locate(indices)
         lengths, starts = self._lengths[indices].tolist(), (offsets + HEADER_BYTES).tolist()
@@ -76,10 +77,9 @@ class RandomReader:
         ]
         damaged = np.flatnonzero(masked_crcs(records, len(records)) != self._crcs[indices])
         if len(damaged):
-            first = damaged[0]
-            reason = "its bytes have another checksum"
-            raise CorruptRecordError(self._names[shards[first]], int(offsets[first]), reason)
-        return Records(np.array(records, object), shards, offsets)
+            where = place(self._names[shards[damaged[0]]], offsets[damaged[0]])
+            raise BadExampleError(f"{where}: corrupt record: its bytes have another checksum")
+        return np.array(records, object)
 
     def locate(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The shards and offsets of the records at indices int64 `[batch]`."""
@@ -155,7 +155,7 @@ class StreamReader:
         """All records once.
 
         Raises:
-            CorruptRecordError: A record doesn't match its checksum, or a file has more or fewer records than expected.
+            BadExampleError: A record doesn't match its checksum, or a file has more or fewer records than expected.
         """
         files: dict[int, Iterator[tuple[int, bytes]]] = {}
         threads: dict[int, concurrent.futures.ThreadPoolExecutor] = {}
@@ -180,14 +180,19 @@ class StreamReader:
 
     def _checked(self, shard: int) -> Iterator[tuple[int, bytes]]:
         name, expected = self._names[shard], self._counts[shard]
-        count = offset = 0
-        for offset, record, fault in read_records(self._paths[shard], name):
-            count += 1
-            if fault or count > expected:
-                raise CorruptRecordError(name, offset, fault or f"the file has more than the {expected} it should have")
-            yield offset, record
+        count = 0
+        try:
+            for offset, record, fault in read_records(self._paths[shard], name):
+                count += 1
+                if fault or count > expected:
+                    fault = fault or f"the file has more than the {expected} it should have"
+                    raise CorruptRecordError(name, offset, fault)
+                yield offset, record
+        except CorruptRecordError as error:
+            # By its plain name, by which what comes out of TensorFlow is known again.
+            raise BadExampleError(str(error)) from None
         if count < expected:
-            raise CorruptRecordError(name, offset, f"the file ends after {count} of {expected} records")
+            raise BadExampleError(f"{name}: corrupt file: it ends after {count} of {expected} records")
 
 
 def _take(file: Iterator[tuple[int, bytes]], turn: Turn, is_last: bool) -> Records:

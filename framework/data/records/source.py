@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -19,6 +20,9 @@ from framework.data.records.reading import RandomReader, StreamReader
 from framework.data.records.schema import Schema
 from framework.data.records.sidecar import Shard
 from framework.data.sources import Example, Source
+
+# What the reader of a stream yields: records, the numbers of their files, and their offsets.
+_BLOCK = (tf.string, tf.int64, tf.int64)
 
 
 class RecordSource(Source):
@@ -92,18 +96,26 @@ class RecordSource(Source):
         return self._reader is not None
 
     def gather(self, indices: tf.Tensor) -> Example:
+        # Outside of a graph the parser would be traced each time.
+        return self._compiled(indices) if tf.executing_eagerly() else self._gather(indices)
+
+    @functools.cached_property
+    def _compiled(self) -> Callable[[tf.Tensor], Example]:
+        return tf.function(self._gather, input_signature=[tf.TensorSpec([None], tf.int64)])
+
+    def _gather(self, indices: tf.Tensor) -> Example:
         if self._reader is None:
             raise NotImplementedError("Compressed and remote records are a stream.")
-        records = _as_tensors(tf.numpy_function(self._reader.read, [indices], _RECORDS), indices.shape)
-        return _parsed(self.schema, records, self._name_fault)
+        records = tf.ensure_shape(tf.numpy_function(self._reader.read, [indices], tf.string), indices.shape)
+        return _parsed(self.schema, self._name_fault, records, indices)
 
     def stream(self) -> tf.data.Dataset:
         blocks = tf.data.Dataset.from_generator(
-            self._stream.blocks, output_signature=tuple(tf.TensorSpec([None], dtype) for dtype in _RECORDS)
+            self._stream.blocks, output_signature=tuple(tf.TensorSpec([None], dtype) for dtype in _BLOCK)
         )
 
         def parsed(*records: tf.Tensor) -> Example:
-            return _parsed(self.schema, records, self._name_fault)
+            return _parsed(self.schema, self._name_fault, *records)
 
         def parsed_alone(*record: tf.Tensor) -> Example:
             return parsed(*(tensor[tf.newaxis] for tensor in record)).map(lambda batch: batch[0])
@@ -125,26 +137,25 @@ class RecordSource(Source):
     def fingerprint(self) -> str:
         return self._fingerprint
 
-    def _name_fault(self, records: np.ndarray, shards: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """Says what is wrong with the first record that can't be parsed, and where it lies; returns them otherwise."""
-        for record, shard, offset in zip(records.tolist(), shards.tolist(), offsets.tolist(), strict=True):
+    def _name_fault(self, records: np.ndarray, *where: np.ndarray) -> np.ndarray:
+        """Says what is wrong with the first record that can't be parsed, and where it lies; returns them otherwise.
+
+        Args:
+            records: Bytes objects `[batch]`.
+            *where: Their indices int64 `[batch]`; or of a stream their files' numbers and their offsets.
+        """
+        for record, *place in zip(records.tolist(), *(numbers.tolist() for numbers in where), strict=True):
             fault = self.schema.fault(record)
+            if fault and len(place) == 1:
+                raise BadExampleError(f"{self.place(*place)}: {fault}")
             if fault:
+                shard, offset = place
                 raise BadExampleError(f"{framing.place(self.names[shard], offset)}: {fault}")
         return records
 
 
-# What a reader returns: the records, their files' numbers and their offsets.
-_RECORDS = (tf.string, tf.int64, tf.int64)
-
-
-def _as_tensors(records: Sequence[tf.Tensor], shape: tf.TensorShape) -> list[tf.Tensor]:
-    """What a numpy_function returned, with the shape that it doesn't know."""
-    return [tf.ensure_shape(tensor, shape) for tensor in records]
-
-
-def _parsed(schema: Schema, records: Sequence[tf.Tensor], name_fault: Callable[..., np.ndarray]) -> Example:
-    """A batch of records, each with its file's number and its offset, as an `Example`.
+def _parsed(schema: Schema, name_fault: Callable[..., np.ndarray], *batch: tf.Tensor) -> Example:
+    """A batch of records, string `[batch]`, and whatever `name_fault` takes beside them, as an `Example`.
 
     TensorFlow's parser doesn't always say which record it can't read, and never where it lies. So a batch that it can't
     read is looked at again.
@@ -154,14 +165,14 @@ def _parsed(schema: Schema, records: Sequence[tf.Tensor], name_fault: Callable[.
         example = schema.parse(records)
         return tuple(example) if schema.weights else tuple(example)[:2]
 
-    def look_and_parse(*records: tf.Tensor) -> tuple[Any, ...]:
-        return parse(tf.ensure_shape(tf.numpy_function(name_fault, records, tf.string), records[0].shape))
+    def look_and_parse(*batch: tf.Tensor) -> tuple[Any, ...]:
+        return parse(tf.ensure_shape(tf.numpy_function(name_fault, batch, tf.string), batch[0].shape))
 
-    batch = tf.data.Dataset.from_tensors(tuple(records))
-    either = batch.map(parse).ignore_errors().concatenate(batch.map(look_and_parse)).take(1)
+    once = tf.data.Dataset.from_tensors(batch)
+    parsed = once.map(parse).ignore_errors().concatenate(once.map(look_and_parse)).take(1)
     options = tf.data.Options()
     options.autotune.enabled = False
-    return Example(*either.with_options(options).get_single_element())
+    return Example(*parsed.with_options(options).get_single_element())
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
