@@ -31,6 +31,7 @@ from framework.data.evaluate import eval_dataset
 from framework.data.phases import PHASES, TRAIN
 from framework.data.profile import PROFILE, profile_source
 from framework.data.serving import receivers
+from framework.data.tables.pipeline import TablePipeline
 from framework.data.train import steps_per_epoch, train_dataset
 from framework.data.validation import check_batch_size, check_pipeline
 from framework.export.versions import list_versions, read_manifest
@@ -137,6 +138,8 @@ def sections(pipeline: framework.Pipeline, batch_size: int, seed: int) -> Iterat
         ],
     )
     yield "Raw features, as a client has them", [_feature_row(*item) for item in pipeline.features.items()]
+    if isinstance(pipeline, TablePipeline):
+        yield "Columns that they were made of", pipeline.describe()
     yield "Labels", list(label_rows(pipeline, phases))
     yield "Statistics of the training split", [statistic_row(*item) for item in pipeline.statistics.items()]
     yield "Interface: the model's inputs, in one training batch", list(interface_rows(pipeline, batch_size, seed))

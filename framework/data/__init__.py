@@ -1,8 +1,11 @@
 """From what lies on disk to what the model is fed, for training, evaluation and serving.
 
 sources         one split: random access (`ArraySource`) or a stream (`DatasetSource`)
+splits, shares  train, validation and test of one source; folds; part of it
+sampling        epochs in which classes are balanced, sources mixed by rates, examples weighted
 pipeline        what a person writes: features, task, source, augment, preprocess, signatures
 statistics      what is learned once from the training split
+profile         what the training split looks like; `contract` tells where other data differ
 train           order -> gather -> augment -> preprocess, endless, from any (epoch, step)
 evaluate        every example exactly once
 serving         what each signature accepts, and how it becomes the model's input

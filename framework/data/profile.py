@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from framework.data.accumulators import Accumulator, ClassCounts, MissingShare, Moments
 from framework.data.counting import Quantiles, Vocabulary, lengths
+from framework.data.proportions import words
 from framework.data.sources import Example, Source, Subset
 from framework.data.statistics import Collector, progress
 from framework.features import Feature, describe
@@ -24,7 +25,7 @@ from framework.tasks.task import Task
 PROFILE = "profile.json"  # that of the training split, in a run directory
 
 # More would not be a look but an epoch: examples, numbers, and files of encoded media.
-_MOST_EXAMPLES, _MOST_NUMBERS, _MOST_FILES = 100_000, 100_000_000, 10_000
+_MOST_EXAMPLES, _MOST_NUMBERS, _MOST_FILES = 100_000, 30_000_000, 10_000
 _SHARES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 # Text that repeats itself is a category, and so are integers of which there are few.
 _MOST_CATEGORIES, _MOST_CODES, _MOST_CLASSES = 1_000, 32, 100_000
@@ -117,7 +118,9 @@ def _look(source: Source, features: Mapping[str, Feature]) -> Iterable[Example]:
     most = min(_MOST_FILES if has_files else _MOST_EXAMPLES, max(_MOST_NUMBERS // numbers, 1), source.num_examples)
     batch_size = max(1, min(64 if has_files else 1024, 1_000_000 // numbers, most))
     if most < source.num_examples and source.random_access:
-        source = Subset(source, np.arange(most) * source.num_examples // most)
+        # One at random from each of as many stretches: steps of one length might always meet the same class.
+        within = np.arange(most) + words(most, seed=0) * 2.0**-64
+        source = Subset(source, (within * (source.num_examples / most)).astype(np.int64))
     return source.batches(batch_size).take(math.ceil(most / batch_size))
 
 

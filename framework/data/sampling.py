@@ -4,10 +4,13 @@
 * `Resampled`: examples in proportion to weights (`framework.data.combining.Weighted` puts weights into the loss);
 * `Mixture`: several sources by rates.
 
+    def source(self, phase):
+        return Balanced(self.splits[phase]) if phase == "train" else self.splits[phase]
+
 They change the order of training alone: `batches`, from which statistics are learned and which evaluation reads, has
-every example once. An epoch's order is a function of (seed, epoch), so that a run resumes by a jump. Where examples
-are left out of an epoch they come in the next ones: whoever draws goes round in permutations that go on from one epoch
-to the next, so that in the long run all examples of a class, or of a source, are seen equally often.
+every example once. An epoch's order is a function of (seed, epoch), so that a run resumes by a jump. The members of a
+class, and the examples of a source in a mixture, are drawn in permutations that go on from one epoch to the next: what
+an epoch leaves out comes in the following ones, and in the long run all are seen equally often.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from framework.data.proportions import apportion
 from framework.data.sources import Example, Source, Subset
 from framework.data.splits import read_labels
 
-__all__ = ["Balanced", "Concatenation", "Mixture", "Resampled", "Subset", "Weighted"]
+__all__ = ["Balanced", "Concatenation", "Mixture", "Resampled", "Subset", "Weighted", "class_weights"]
 
 
 class Balanced(Wrapped):

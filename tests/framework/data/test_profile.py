@@ -125,6 +125,10 @@ def test_of_many_examples_some_are_looked_at(monkeypatch, stream):
     assert (profile["num_examples"], profile["profiled"]) == (1000, 100)
     if not stream:  # from all over
         assert profile["labels"]["labels"]["values"] == {"0": 50, "1": 50}
+        periodic = profile_source(
+            ArraySource({"x": np.zeros(1000)}, np.arange(1000) % 10), {}, tasks.Classification(10)
+        )
+        assert len(periodic["labels"]["labels"]["values"]) == 10
         files = ArraySource({"photo": [b"x"] * 1000}, np.zeros(1000))
         assert profile_source(files, {"photo": Image((8, 8, 3))}, tasks.Regression())["profiled"] == 50
         large = ArraySource({"x": np.zeros((1000, 10))}, np.zeros(1000))

@@ -1,15 +1,18 @@
 import collections
 import itertools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import framework
 from framework import tasks
 from framework.data import random
 from framework.data.pipeline import Pipeline
+from framework.data.ready_made import ReadyMadePipeline
 from framework.data.sampling import Balanced, Concatenation, Mixture, Resampled, Subset, Weighted, class_weights
 from framework.data.sources import ArraySource, DatasetSource
 from framework.data.train import Position, steps_per_epoch, train_dataset
@@ -282,3 +285,21 @@ def test_class_weights_make_classes_count_alike():
     np.testing.assert_allclose(weights, [2 / 3, 0, 2, 0])
     assert weights[labels].mean() == pytest.approx(1.0)
     assert class_weights(labels).shape == (3,)
+
+
+def test_a_model_is_trained_on_sampled_sources(tmp_path):
+    def tiny(inputs, task):
+        return keras.layers.Dense(task.units)(keras.layers.Rescaling(0.01)(inputs["x"][:, None]))
+
+    def preprocess(features):
+        return {"x": tf.cast(features["x"], tf.float32)}
+
+    classes = skewed(30)
+    balanced = Weighted(Balanced(source(30, classes=classes)), np.ones(30))
+    mixture = Mixture({"a": (balanced, 0.7), "b": (Weighted(source(9), np.ones(9)), 1)}, num_examples=50)
+    pipeline = ReadyMadePipeline({"train": mixture}, tasks.Classification(5), preprocess)
+    run = framework.fit(tiny, pipeline, run_dir=tmp_path, epochs=2, batch_size=16, verbose=0)
+    assert len(run.history["loss"]) == 2
+    assert run.best.step in (4, 8)  # 50 examples an epoch
+    predicted = run.predict({"x": np.r_[0:30, 0:9]})["class_id"]
+    assert run.evaluate("train")["accuracy"] == pytest.approx((predicted == np.r_[classes, [0] * 9]).mean())
