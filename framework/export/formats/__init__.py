@@ -8,10 +8,11 @@
 The way of a signature:
 
 kinds           the formats there are, what each can hold and how near it must come
-convert         starts a process, asks the gate, and gives what came of it its name
-worker          in that process: choose a signature, narrow, freeze, write, open, compare
+convert         has it converted, asks the gate, and gives what came of it its name
+process         starts the worker; a converter that crashes harms nobody else
+worker          in a process of its own: choose a signature, narrow, freeze, write, open, compare
 narrowing       a SavedModel with this signature alone
-frozen          the optimized frozen graph, by itself a format
+frozen, graphs  the optimized frozen graph, by itself a format
 litert, onnx, openvino
 comparison      against the SavedModel, with batches of 1, 3 and 32
 gate            refuses what is too much worse by a metric

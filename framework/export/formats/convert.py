@@ -5,11 +5,8 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
-import os
+import gc
 import pathlib
-import pickle
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 
@@ -19,19 +16,12 @@ from framework import files
 from framework.export.formats.errors import FormatError
 from framework.export.formats.gate import Gate
 from framework.export.formats.kinds import Format, check_formats
+from framework.export.formats.process import run_job
 from framework.export.formats.result import FOLDER, FormatResult
 from framework.export.formats.running import open_format, open_saved_model
-from framework.export.formats.worker import ANSWER, JOB, Job
+from framework.export.formats.worker import Job
 
 Examples = Mapping[str, Mapping[str, np.ndarray]]
-
-_LOG = "log"
-_START = "import sys; sys.path[:] = {path!r}; from framework.export.formats import worker; worker.main({work!r})"
-_ENVIRONMENT = {
-    "CUDA_VISIBLE_DEVICES": "-1",  # the memory of a GPU belongs to whoever is training
-    "TF_ENABLE_ONEDNN_OPTS": "0",  # would put kernels of this processor's into a frozen graph
-    "TF_CPP_MIN_LOG_LEVEL": "1",
-}
 
 
 def convert(
@@ -53,7 +43,7 @@ def convert(
         representative: Real examples, `{signature: {input: [examples, ...]}}`, with which the format is compared, and
             from which `litert_int8` takes the ranges of activations: a hundred or so, of the training split.
         gate: What a format has to reach; without one, quantized formats too are held to a tolerance alone.
-        timeout_secs: Given up after so long.
+        timeout_secs: A converter that takes longer is given up.
 
     Raises:
         FormatError: The SavedModel can't be converted, or the format doesn't answer as it does.
@@ -100,7 +90,7 @@ def convert_all(
     with tempfile.TemporaryDirectory(dir=folder, prefix=files.TEMPORARY) as work:
         chosen = tuple(kind.name for kind in kinds)
         job = Job(str(export_dir), chosen, signature, representative or {}, gate is not None)
-        answers = _answers(job, pathlib.Path(work), timeout_secs)
+        answers = run_job(job, pathlib.Path(work), timeout_secs)
         before: dict[str, float] = {}
         for name, answer in answers.items():
             if isinstance(answer, FormatResult):
@@ -108,6 +98,7 @@ def convert_all(
                     answers[name] = _publish(_gated(answer, export_dir, gate, before), export_dir)
                 except FormatError as error:
                     answers[name] = error
+    gc.collect()  # a loaded SavedModel is full of reference cycles
     with contextlib.suppress(OSError):
         folder.rmdir()  # if nothing came of it
     return answers
@@ -126,47 +117,6 @@ def _check(export_dir: pathlib.Path, kinds: Iterable[Format], representative: Ex
                 f"{kind.name!r} needs representative examples, from which it takes the ranges of activations: "
                 "representative=representative_examples(pipeline), or {signature: {input: array}}."
             )
-
-
-def _answers(job: Job, work: pathlib.Path, timeout_secs: float) -> dict[str, FormatResult | FormatError]:
-    """Starts the worker, and again with the rest when a converter has torn it down."""
-    answers: dict[str, FormatResult | FormatError] = {}
-    waiting = job.names
-    while waiting:
-        ended, torn_down = _work(dataclasses.replace(job, names=waiting), work, timeout_secs)
-        for name in waiting:
-            if (work / ANSWER.format(name)).exists():
-                answers[name] = pickle.loads((work / ANSWER.format(name)).read_bytes())
-        unanswered = [name for name in waiting if name not in answers]
-        # The first of them tore it down. An error of Python's is the worker's own and would only come again.
-        failed = unanswered[:1] if torn_down else unanswered
-        log = (work / _LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-20:]
-        for name in failed:
-            answers[name] = FormatError(name, "\n".join([f"Converting to {name!r} {ended}. Its last words:", *log]))
-        waiting = tuple(unanswered[len(failed) :])
-    return {name: answers[name] for name in job.names}
-
-
-def _work(job: Job, work: pathlib.Path, timeout_secs: float) -> tuple[str, bool]:
-    """Runs the worker to its end; returns what became of it, and whether a converter tore it down."""
-    (work / JOB).write_bytes(pickle.dumps(job))
-    environment = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
-    environment |= _ENVIRONMENT | {"TMPDIR": str(work)}  # what a converter leaves behind goes with the directory
-    with open(work / _LOG, "wb") as log:
-        try:
-            code = subprocess.run(
-                [sys.executable, "-X", "faulthandler", "-c", _START.format(path=sys.path, work=str(work))],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=work,
-                env=environment,
-                timeout=timeout_secs,
-                check=False,
-            ).returncode
-        except subprocess.TimeoutExpired:
-            return f"took longer than {timeout_secs:g} seconds", True
-    return (f"was ended by signal {-code}", True) if code < 0 else (f"ended with exit code {code}", False)
 
 
 def _gated(result: FormatResult, export_dir: pathlib.Path, gate: Gate | None, before: dict[str, float]) -> FormatResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,6 +42,7 @@ def pipeline_gate(
     pipeline: Pipeline,
     *,
     objective: Objective | str | None = None,
+    metrics: Any = None,
     phase: str = VALIDATION,
     max_drop: float = 0.01,
     max_examples: int = 2000,
@@ -50,6 +52,7 @@ def pipeline_gate(
     Args:
         pipeline: Must have learned its statistics.
         objective: Which metric, such as `"accuracy"`; by default the task's objective.
+        metrics: Keras metrics instead of the task's, such as those of the run.
         phase: The split.
         max_drop: How much worse a format may be, as a share of the SavedModel's value.
         max_examples: No more than so many are looked at, evenly spread over the split: it is done for every format.
@@ -62,14 +65,16 @@ def pipeline_gate(
     objective = Objective(objective.monitor.removeprefix("val_"), objective.mode)
     batches = _spread(pipeline, phase, max_examples, _BATCH_SIZE)
     requests = {name: receiver.request for name, receiver in receivers(pipeline).items()}
-    labels, weights = _joined([batch.labels for batch in batches]), [batch.weights for batch in batches]
+    labels = _joined([batch.labels for batch in batches])
+    weights = None if batches[0].weights is None else _joined([batch.weights for batch in batches])
+    judge = functools.cache(functools.partial(_judge, task, metrics, weights is not None))
 
     def score(run: FormatRunner) -> float:
         request = requests[run.signature]
         if request is None:
             raise ValueError(f"Nobody knows what clients send to {run.signature!r}: say so by signature(request=...).")
         outputs = _joined([_model_outputs(task, run(**request(batch.features))) for batch in batches])
-        return objective.read(_evaluate(task, outputs, labels, None if weights[0] is None else _joined(weights)))
+        return objective.read(judge().evaluate(outputs, labels, sample_weight=weights, return_dict=True, verbose=0))
 
     return Gate(objective.monitor, objective.mode, score, max_drop)
 
@@ -103,17 +108,17 @@ def _model_outputs(task: Task, answers: Mapping[str, np.ndarray]) -> Any:
     return answers[name].reshape(-1, task.units)
 
 
-def _evaluate(task: Task, outputs: Any, labels: Any, weights: Any) -> dict[str, float]:
-    """Loss and metrics as Keras computes them, of outputs that are there already."""
-    # Named, all of them: Keras numbers what isn't through the process, and a run's own layers come later.
-    inputs = {head: keras.Input(array.shape[1:], name=head) for head, array in _by_head(outputs).items()}
-    same = {head: keras.layers.Identity(name=f"{head}_same")(tensor) for head, tensor in inputs.items()}
-    several = isinstance(outputs, Mapping)
-    model = keras.Model(inputs, same if several else same["outputs"], name="scored")
-    metrics = {"metrics" if weights is None else "weighted_metrics": task.metrics()}
-    model.compile(loss=task.loss(), loss_weights=task.weights if isinstance(task, Heads) else None, **metrics)
-    return model.evaluate(_by_head(outputs), labels, sample_weight=weights, return_dict=True, verbose=0)
-
-
-def _by_head(outputs: Any) -> dict[str, np.ndarray]:
-    return dict(outputs) if isinstance(outputs, Mapping) else {"outputs": outputs}
+def _judge(task: Task, metrics: Any, is_weighted: bool) -> keras.Model:
+    """Keras' own loss and metrics around outputs that are there already."""
+    # All of it has a name: Keras numbers what has none through the process, and a run's own layers come later.
+    if isinstance(task, Heads):
+        inputs: Any = {head: keras.Input((units,), name=head) for head, units in task.units.items()}
+        same: Any = {head: keras.layers.Identity(name=f"same_{head}")(tensor) for head, tensor in inputs.items()}
+        weights = {"loss_weights": task.weights}
+    else:
+        inputs = keras.Input((task.units,), name="outputs")
+        same, weights = keras.layers.Identity(name="same")(inputs), {}
+    model = keras.Model(inputs, same, name="judge")
+    used = {"weighted_metrics" if is_weighted else "metrics": task.metrics() if metrics is None else metrics}
+    model.compile(loss=task.loss(), **used, **weights)
+    return model

@@ -1,0 +1,74 @@
+"""Starting the worker, and reading what became of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import pickle
+import subprocess
+import sys
+
+from framework.export.formats.errors import FormatError
+from framework.export.formats.result import FormatResult
+from framework.export.formats.worker import ANSWER, JOB, Job
+
+_LOG = "log"
+_LAST_LINES = 20
+_START = "import sys; sys.path[:] = {path!r}; from framework.export.formats import worker; worker.main({work!r})"
+_ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "-1",  # the memory of a GPU belongs to whoever is training
+    "TF_ENABLE_ONEDNN_OPTS": "0",  # would put operations of this processor's into a frozen graph
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+}
+
+
+def run_job(job: Job, work: pathlib.Path, timeout_secs: float) -> dict[str, FormatResult | FormatError]:
+    """Starts the worker, and again with the formats that are left when a converter has torn it down.
+
+    Args:
+        job: What to do.
+        work: A directory for it, whose owner removes it.
+        timeout_secs: A worker that takes longer is ended.
+
+    Returns:
+        `{format: its result, or why there is none}`.
+    """
+    answers: dict[str, FormatResult | FormatError] = {}
+    waiting = job.names
+    while waiting:
+        ended, torn_down = _run_worker(dataclasses.replace(job, names=waiting), work, timeout_secs)
+        for name in waiting:
+            if (work / ANSWER.format(name)).exists():
+                answers[name] = pickle.loads((work / ANSWER.format(name)).read_bytes())
+        unanswered = [name for name in waiting if name not in answers]
+        # The first of them tore it down. An error of Python's is the worker's own and would only come again.
+        failed = unanswered[:1] if torn_down else unanswered
+        lines = (work / _LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-_LAST_LINES:]
+        for name in failed:
+            answers[name] = FormatError(name, "\n".join([f"Converting to {name!r} {ended}. Its last words:", *lines]))
+        waiting = tuple(unanswered[len(failed) :])
+    return {name: answers[name] for name in job.names}
+
+
+def _run_worker(job: Job, work: pathlib.Path, timeout_secs: float) -> tuple[str, bool]:
+    """Runs the worker to its end; returns what became of it, and whether a converter tore it down."""
+    (work / JOB).write_bytes(pickle.dumps(job))
+    path = [os.path.abspath(folder) for folder in sys.path]  # it starts in another directory
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
+    environment |= _ENVIRONMENT | {"TMPDIR": str(work)}  # what a converter leaves behind goes with the directory
+    with open(work / _LOG, "wb") as log:
+        try:
+            code = subprocess.run(
+                [sys.executable, "-X", "faulthandler", "-c", _START.format(path=path, work=str(work))],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=work,
+                env=environment,
+                timeout=timeout_secs,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            return f"took longer than {timeout_secs:g} seconds", True
+    return (f"was ended by signal {-code}", True) if code < 0 else (f"ended with exit code {code}", False)
