@@ -10,7 +10,7 @@ import numpy as np
 
 from framework.data.tables.parsing import parse_numbers
 from framework.data.tables.scanning import BOOLEAN, DISTINCT, NUMERIC, ColumnScan
-from framework.data.tables.values import boolean_of, is_missing, text_of
+from framework.data.tables.values import boolean_of, is_missing, number_of, text_of
 from framework.registry import did_you_mean
 from framework.tasks.classification import BinaryClassification, Classification, MultiLabelClassification
 from framework.tasks.regression import Regression
@@ -71,7 +71,8 @@ class Labels:
             return "0 or 1"
         known = list(self.class_of)
         shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
-        return f"one of the classes {shown}.{did_you_mean(class_name(value), known)}"
+        near = did_you_mean(class_name(value), known)
+        return f"one of the classes {shown}" + (f".{near}" if near else "")
 
 
 def class_name(value: Any) -> str:
@@ -105,9 +106,7 @@ def read_labels(
         if not scan.known:
             raise ValueError(f"The label's column {title!r} has no value in any row.")
         if scan.is_constant and not isinstance(task, Task):
-            raise ValueError(
-                f"The label's column {title!r} is {scan.examples[0]!r} in every row: nothing can be learned."
-            )
+            raise ValueError(f"The label's column {title!r} is {scan.examples[0]!r} in every row.")
         try:
             kinds[title] = scan.kind()
         except ValueError as error:
@@ -159,24 +158,25 @@ def _with_classes(title: str, scan: ColumnScan, task: str, missing: tuple[str, .
     """Classes named by what stands in the column, in sorted order."""
     if len(scan.distinct) >= DISTINCT:
         raise ValueError(f"The label's column {title!r} has more than {DISTINCT:,} different values; are they classes?")
-    # A word such as "NA" may well be a class among others that are text, but not among numbers.
-    is_text = scan.kind() not in (NUMERIC, BOOLEAN)
-    values = scan.distinct | (scan.words if is_text else set())
-    integers = scan.kind() == NUMERIC and scan.is_whole
-    names = [class_name(value) for value in sorted(values, key=(lambda value: int(value)) if integers else class_name)]
+    kind = scan.kind()
+    if kind == BOOLEAN:
+        made = BinaryClassification if task == "binary" else Classification
+        return Labels((title,), made(class_names=("false", "true")), missing)
+    if kind == NUMERIC:
+        numbers = {value: number for value in scan.distinct if (number := number_of(value)) is not None}
+        names = [class_name(value) for value in sorted(numbers, key=lambda value: numbers[value])]
+    else:
+        # A word such as "NA" may well be a class among others.
+        names = sorted(map(class_name, scan.distinct | scan.words))
+        missing = ()
     names = list(dict.fromkeys(names))
     if len(names) < 2 or (task == "binary" and len(names) != 2):
         expected = "two classes" if task == "binary" else "at least two classes"
         raise ValueError(f"The label's column {title!r} has the values {names[:10]}; task={task!r} needs {expected}.")
-    if task == "binary":
-        # Yes is what is asked for, in whatever order the words are.
-        by_meaning = {name: boolean_of(name) for name in names}
-        if None not in by_meaning.values():
-            names = sorted(names, key=lambda name: by_meaning[name] or 0.0)
-        made: Task = BinaryClassification(class_names=names)
-    else:
-        made = Classification(class_names=names)
-    return Labels((title,), made, () if is_text else missing, {name: number for number, name in enumerate(names)})
+    if task == "binary" and None not in map(boolean_of, names):
+        names.sort(key=lambda name: boolean_of(name) or 0.0)  # yes is what is asked for
+    made = BinaryClassification if task == "binary" else Classification
+    return Labels((title,), made(class_names=names), missing, {name: number for number, name in enumerate(names)})
 
 
 def _of_task(titles: tuple[str, ...], task: Task, missing: tuple[str, ...]) -> Labels:

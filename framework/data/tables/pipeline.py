@@ -121,7 +121,7 @@ def _with_files(rows: Rows, files: Sequence[str], root: str | None, *, must_exis
     features = dict(rows.features)
     for name in files:
         places = zip(rows.table, rows.features[name], strict=True)
-        features[name] = [os.path.join(folders[table], path) for table, path in places]
+        features[name] = np.array([os.path.join(folders[table], path) for table, path in places], object)
     return FileSource(features, rows.labels, rows.weights, files=files, must_exist=must_exist)
 
 

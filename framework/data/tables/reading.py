@@ -93,6 +93,4 @@ def _open(path: str, reading: Reading) -> Table:
     if form == "Parquet":
         return ParquetTable(path)
     known = "; ".join(f"{form}: {', '.join(suffixes)}" for form, suffixes in _FORMS.items())
-    raise ValueError(
-        f"The form of {path} isn't known from its name. Known are {known}; of text also with .gz after it."
-    )
+    raise ValueError(f"The form of {path} isn't known from its name. Known: {known}; of text also with .gz after it.")
