@@ -14,11 +14,10 @@ from framework.data.checking import explain
 from framework.data.decoding import decode_good, encoded_names
 from framework.data.records.data_set import DataSet
 from framework.data.records.framing import CorruptRecordError, read_records
-from framework.data.records.schema import Fault, Schema
+from framework.data.records.schema import Schema
 from framework.data.records.sidecar import Shard, file_digest
 from framework.data.records.source import short_names
 from framework.data.records.task import parse_task
-from framework.data.sources import Example
 from framework.tasks.task import Task
 
 _CHUNK = 64
@@ -132,22 +131,17 @@ class _File:
         """What is wrong with some records, in their order."""
         found = [self._problem("corrupt record", offset, None, fault) for offset, _, fault in chunk if fault]
         sound = [(offset, record) for offset, record, fault in chunk if not fault]
-        example = self._parse(sound)
-        if example is None:
-            faults = [self._schema.fault(record) for _, record in sound]
-            found += [self._problem(*_placed(fault, row[0])) for fault, row in zip(faults, sound, strict=True) if fault]
-            sound = [row for fault, row in zip(faults, sound, strict=True) if not fault]
-            example = self._parse(sound)
-        if sound and example is not None:
-            found += self._check_labels(sound, example.labels)
-            found += self._check_images(sound, example.features)
+        # Record by record: TensorFlow can't tell of a batch which it can't read, and may not even be able to say so.
+        faults = [self._schema.fault(record) for _, record in sound]
+        for fault, (offset, _) in zip(faults, sound, strict=True):
+            if fault:
+                found.append(self._problem(fault.kind, offset, fault.feature, fault.reason))
+        good = [row for fault, row in zip(faults, sound, strict=True) if not fault]
+        if good:
+            example = self._schema.parse(tf.constant([record for _, record in good]))
+            found += self._check_labels(good, example.labels)
+            found += self._check_images(good, example.features)
         return sorted(found, key=lambda problem: problem.offset or 0)
-
-    def _parse(self, rows: Sequence[tuple[int, bytes]]) -> Example | None:
-        try:
-            return self._schema.parse(tf.constant([record for _, record in rows], tf.string))
-        except tf.errors.InvalidArgumentError:
-            return None
 
     def _check_labels(self, rows: Sequence[tuple[int, bytes]], labels: Any) -> Iterator[Problem]:
         if self._label_fault(labels) is None:
@@ -182,7 +176,3 @@ class _File:
                 except tf.errors.OpError as error:
                     reason = explain(error)
                 yield self._problem(kind, rows[number][0], f"feature {name!r}", reason)
-
-
-def _placed(fault: Fault, offset: int) -> tuple[str, int, str | None, str]:
-    return fault.kind, offset, fault.feature, fault.reason
