@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Literal
 
 import tensorflow as tf
@@ -15,7 +16,7 @@ import tensorflow as tf
 from framework.features import Feature
 
 # By which libjpeg can shrink an image while it decodes: it then computes fewer coefficients of each block.
-_JPEG_RATIOS = (1, 2, 4, 8)
+JPEG_RATIOS = (1, 2, 4, 8)
 _ASPECTS = ("stretch", "crop", "pad")
 
 
@@ -77,7 +78,7 @@ class Image(Feature):
 
     def _fitted(self, images: tf.Tensor) -> tf.Tensor:
         if self.aspect == "crop":
-            images = _centre_crop(images, self.shape)
+            images = centre_crop(images, self.shape)
         if self.aspect == "pad":
             return _rounded(tf.image.resize_with_pad(images, *self.shape[:2]))
         return resize(images, self.shape)
@@ -101,12 +102,17 @@ def decode_image(encoded: tf.Tensor, shape: tuple[int | None, ...]) -> tf.Tensor
 
 
 def _decode_jpeg(encoded: tf.Tensor, shape: tuple[int | None, ...]) -> tf.Tensor:
-    height, width, channels = shape
+    channels = shape[-1]
     size = tf.io.extract_jpeg_shape(encoded)
+    at_ratio = [functools.partial(tf.io.decode_jpeg, encoded, channels=channels, ratio=r) for r in JPEG_RATIOS]
+    return tf.switch_case(jpeg_ratio(size, shape), at_ratio)
+
+
+def jpeg_ratio(size: Sequence[tf.Tensor] | tf.Tensor, shape: tuple[int | None, ...]) -> tf.Tensor:
+    """Which of `JPEG_RATIOS` a JPEG, or a part of it, of size (height, width) may be shrunk by: int32 `[]`."""
+    height, width = shape[:2]
     spare = tf.minimum(size[0] // height, size[1] // width)
-    ratio = tf.reduce_sum(tf.cast(spare >= tf.constant(_JPEG_RATIOS[1:]), tf.int32))
-    at_ratio = [functools.partial(tf.io.decode_jpeg, encoded, channels=channels, ratio=r) for r in _JPEG_RATIOS]
-    return tf.switch_case(ratio, at_ratio)
+    return tf.reduce_sum(tf.cast(spare >= tf.constant(JPEG_RATIOS[1:]), tf.int32))
 
 
 def _decode_other(encoded: tf.Tensor, channels: int | None) -> tf.Tensor:
@@ -128,7 +134,7 @@ def resize(images: tf.Tensor, shape: tuple[int | None, ...]) -> tf.Tensor:
     )
 
 
-def _centre_crop(images: tf.Tensor, shape: tuple[int | None, ...]) -> tf.Tensor:
+def centre_crop(images: tf.Tensor, shape: tuple[int | None, ...]) -> tf.Tensor:
     """The largest centred part with the proportions of `shape`."""
     height, width = shape[:2]
     size = tf.shape(images)

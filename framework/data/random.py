@@ -28,8 +28,8 @@ import numpy as np
 import tensorflow as tf
 
 GAMMA = 0x9E3779B97F4A7C15  # the odd integer closest to 2**64 / golden ratio
-_MIX_1 = 0xBF58476D1CE4E5B9
-_MIX_2 = 0x94D049BB133111EB
+MIX_1 = 0xBF58476D1CE4E5B9
+MIX_2 = 0x94D049BB133111EB
 
 # Eigen evaluates cos, sin and log of the last few elements of a tensor with other code than the rest, and the
 # last bit differs. Where their arguments come in multiples of the widest SIMD register there is no such rest.
@@ -234,8 +234,8 @@ def _constant(value: int) -> tf.Tensor:
 
 def _mix64(words: tf.Tensor) -> tf.Tensor:
     xor, shift = tf.bitwise.bitwise_xor, tf.bitwise.right_shift
-    words = xor(words, shift(words, _constant(30))) * _constant(_MIX_1)
-    words = xor(words, shift(words, _constant(27))) * _constant(_MIX_2)
+    words = xor(words, shift(words, _constant(30))) * _constant(MIX_1)
+    words = xor(words, shift(words, _constant(27))) * _constant(MIX_2)
     return xor(words, shift(words, _constant(31)))
 
 

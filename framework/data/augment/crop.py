@@ -49,24 +49,44 @@ def random_resized_crop(
     check_images(images, "random_resized_crop")
     if len(size) != 2 or not all(isinstance(length, int) and length > 0 for length in size):
         raise ValueError(f"random_resized_crop got size={size!r}; expected (height, width) in pixels.")
-    if len(area) != 2 or not 0.0 < area[0] <= area[1] <= 1.0:
-        raise ValueError(f"random_resized_crop got area={area!r}; expected (least, largest) in (0, 1].")
-    if len(aspect) != 2 or not 0.0 < aspect[0] <= aspect[1] < math.inf:
-        raise ValueError(f"random_resized_crop got aspect={aspect!r}; expected (least, largest) above 0.")
     sampling = Sampling(interpolation, fill="nearest")
-
-    seeds = own_seeds(seeds, "random_resized_crop", salt)
-    drawn = tf.cast(random.uniform(seeds, [2 * _ATTEMPTS + 2]), tf.float64)
-    height, width = (tf.cast(length, tf.float64) for length in spatial_size(images))
-    crop_height, crop_width = _crop_size(drawn[:, : 2 * _ATTEMPTS], height, width, area, aspect)
-    top = drawn[:, -2] * (height - crop_height)
-    left = drawn[:, -1] * (width - crop_width)
+    top, left, crop_height, crop_width = draw_windows(seeds, *spatial_size(images), area=area, aspect=aspect, salt=salt)
 
     # Pixel i is the square from i to i + 1; its value is that of its centre.
     scale_y, scale_x = crop_height * (1.0 / size[0]), crop_width * (1.0 / size[1])
     none = tf.zeros_like(top)
     offset_x, offset_y = left + (scale_x - 1.0) * 0.5, top + (scale_y - 1.0) * 0.5
     return warp(images, transforms_of(scale_x, none, offset_x, none, scale_y, offset_y), size, sampling)
+
+
+@without_autograph
+def draw_windows(
+    seeds: tf.Tensor,
+    height: int | tf.Tensor,
+    width: int | tf.Tensor,
+    *,
+    area: tuple[float, float] = (0.08, 1.0),
+    aspect: tuple[float, float] = (3 / 4, 4 / 3),
+    salt: int | str = "",
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The rectangles that `random_resized_crop` cuts out of images of this size.
+
+    Returns:
+        (top, left, height, width) in pixels, each float64 [batch].
+
+    Raises:
+        TypeError: `seeds` isn't int64.
+        ValueError: A parameter is outside its range.
+    """
+    if len(area) != 2 or not 0.0 < area[0] <= area[1] <= 1.0:
+        raise ValueError(f"random_resized_crop got area={area!r}; expected (least, largest) in (0, 1].")
+    if len(aspect) != 2 or not 0.0 < aspect[0] <= aspect[1] < math.inf:
+        raise ValueError(f"random_resized_crop got aspect={aspect!r}; expected (least, largest) above 0.")
+    seeds = own_seeds(seeds, "random_resized_crop", salt)
+    drawn = tf.cast(random.uniform(seeds, [2 * _ATTEMPTS + 2]), tf.float64)
+    height, width = tf.cast(height, tf.float64), tf.cast(width, tf.float64)
+    crop_height, crop_width = _crop_size(drawn[:, : 2 * _ATTEMPTS], height, width, area, aspect)
+    return drawn[:, -2] * (height - crop_height), drawn[:, -1] * (width - crop_width), crop_height, crop_width
 
 
 def _crop_size(
