@@ -156,8 +156,7 @@ def _portable(graph_def: Any, original: Any, source: Narrowed) -> Any:
             del copy.attr[attribute]
     _shorten_names(portable)
     portable.library.function.extend(reachable_functions(portable.node, original.library))
-    # Two graphs with different functions of the same name can't be in one process.
-    rename_functions(portable, prefix=f"{source.signature}_function")
+    rename_functions(portable)
     _check(portable, source)
     return portable
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,8 +38,9 @@ def reachable_functions(nodes: Iterable[Any], library: Any) -> list[Any]:
     return list(found.values())
 
 
-def rename_functions(graph_def: Any, *, prefix: str) -> None:
-    """Calls a graph's functions `<prefix>_0` and so on, in place."""
+def rename_functions(graph_def: Any) -> None:
+    """Gives functions, in place, the names that no others have: different ones of one name can't be in one process."""
+    prefix = f"function_{hashlib.blake2b(graph_def.library.SerializeToString(), digest_size=4).hexdigest()}"
     names = {called.signature.name: f"{prefix}_{index}" for index, called in enumerate(graph_def.library.function)}
     for called in graph_def.library.function:
         called.signature.name = names[called.signature.name]

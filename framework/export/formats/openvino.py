@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,7 @@ def write_openvino(frozen: Frozen, path: pathlib.Path, representative: Any) -> N
         graph = pathlib.Path(directory, "frozen.pb")  # which it only reads from a file
         graph.write_bytes(frozen.graph_def.SerializeToString())
         model = openvino.Core().read_model(str(graph))
-        for port in model.inputs:
-            port.get_tensor().set_names({_known(port, frozen.source.inputs)})
-        for port in model.outputs:
-            port.get_tensor().set_names({_known(port, frozen.source.tensors.values())})
+        _name_inputs_and_outputs(model, list(frozen.source.inputs), list(frozen.source.tensors.values()))
         openvino.save_model(model, str(path), compress_to_fp16=False)
 
 
@@ -45,9 +42,26 @@ def open_openvino(
     return run
 
 
-def _known(port: Any, names: Iterable[str]) -> str:
+def _name_inputs_and_outputs(model: Any, inputs: list[str], outputs: list[str]) -> None:
+    """Calls them as the signature does, without the `:0` of TensorFlow's tensors.
+
+    Raises:
+        ValueError: An output isn't there under its name.
+    """
+    for port in model.inputs:
+        port.get_tensor().set_names({_known(port, inputs)})
+    missing = set(outputs)
+    for port in model.outputs:
+        name = _known(port, outputs)
+        if name is None:
+            model.remove_result(port.get_node())  # an input that nothing uses is taken for an output too
+        else:
+            port.get_tensor().set_names({name})
+            missing.discard(name)
+    if missing:
+        raise ValueError(f"OpenVINO has no tensors {sorted(missing)}: an output can't be an input as it is")
+
+
+def _known(port: Any, names: list[str]) -> str | None:
     """Which of our names a port has among its own, such as `image` or `image:0`."""
-    for name in names:
-        if {name, f"{name}:0"} & set(port.get_names()):
-            return name
-    raise ValueError(f"OpenVINO calls a tensor {sorted(port.get_names())}, expected one of {sorted(names)}")
+    return next((name for name in names if {name, f"{name}:0"} & set(port.get_names())), None)

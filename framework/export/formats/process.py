@@ -16,7 +16,7 @@ from framework.export.formats.worker import ANSWER, JOB, Job
 _LOG = "log"
 _LAST_LINES = 20
 _START = "import sys; sys.path[:] = {path!r}; from framework.export.formats import worker; worker.main({work!r})"
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "-1",  # the memory of a GPU belongs to whoever is training
     "TF_ENABLE_ONEDNN_OPTS": "0",  # would put operations of this processor's into a frozen graph
     "TF_CPP_MIN_LOG_LEVEL": "2",
@@ -56,7 +56,7 @@ def _run_worker(job: Job, work: pathlib.Path, timeout_secs: float) -> tuple[str,
     (work / JOB).write_bytes(pickle.dumps(job))
     path = [os.path.abspath(folder) for folder in sys.path]  # it starts in another directory
     environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-    environment |= _ENVIRONMENT | {"TMPDIR": str(work)}  # what a converter leaves behind goes with the directory
+    environment |= ENVIRONMENT | {"TMPDIR": str(work)}  # what a converter leaves behind goes with the directory
     with open(work / _LOG, "wb") as log:
         try:
             code = subprocess.run(
