@@ -11,7 +11,9 @@ source          records as a source of examples
 finding         which files there are, of which split, and what seems to be in them
 data_set        all of it together
 task            the task of a data set
-feed, writer    examples become files
+feed            what is written
+split_writer    the files of one split, each whole or not there
+writer          examples and pipelines become data sets
 verify          every checksum, every example, every image
 """
 
@@ -23,9 +25,10 @@ from framework.data.records.index import Index, load_index, make_index
 from framework.data.records.schema import Field, Schema
 from framework.data.records.sidecar import Shard, Sidecar, Split
 from framework.data.records.source import RecordSource
+from framework.data.records.split_writer import Layout
 from framework.data.records.task import parse_task, task_of_label
 from framework.data.records.verify import Problem, verify, verify_data_set
-from framework.data.records.writer import Layout, write, write_pipeline
+from framework.data.records.writer import write, write_pipeline
 
 __all__ = [
     "CorruptRecordError",
