@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +32,11 @@ class Wrapped(Source):
     @property
     def random_access(self) -> bool:
         return True
+
+    @property
+    def stored(self) -> Source:
+        stored = self.source.stored
+        return self if stored is self.source else stored
 
     def gather(self, indices: tf.Tensor) -> Example:
         return self.source.gather(indices % self.num_examples)
@@ -112,6 +118,11 @@ class Concatenation(Source):
     @property
     def random_access(self) -> bool:
         return True
+
+    @property
+    def stored(self) -> Source:
+        stored = [source.stored for source in self.sources]
+        return self if all(map(operator.is_, stored, self.sources)) else Concatenation(stored)
 
     def gather(self, indices: tf.Tensor) -> Example:
         number = tf.searchsorted(tf.constant(self.ends, tf.int64), indices, side="right")

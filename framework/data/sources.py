@@ -82,6 +82,11 @@ class Source(abc.ABC):
             tf.range(self.num_examples, dtype=tf.int64), tf.stack([seed, epoch])
         )
 
+    @property
+    def stored(self) -> Source:
+        """The same examples as they are stored, where this source holds them decoded: what a client would send."""
+        return self
+
     def without(self, indices: Sequence[int]) -> Source:
         """The same split without the examples at these indices."""
         return Subset(self, np.setdiff1d(np.arange(self.num_examples), indices))
@@ -198,6 +203,11 @@ class Subset(Source):
     @property
     def random_access(self) -> bool:
         return self.source.random_access
+
+    @property
+    def stored(self) -> Source:
+        stored = self.source.stored
+        return self if stored is self.source else Subset(stored, self.indices)
 
     def gather(self, indices: tf.Tensor) -> Example:
         return self.source.gather(tf.gather(self._tensor, indices))

@@ -128,7 +128,7 @@ class Exporter:
         if self.pipeline is None:
             return {DEFAULT: {name: _made_up(feature) for name, feature in model_inputs(self.model).items()}}
         phase = next(phase for phase in (*PHASES[1:], PHASES[0]) if self.pipeline.has(phase))
-        batch = next(iter(self.pipeline.require_source(phase).batches(_SAMPLE)))
+        batch = next(iter(self.pipeline.require_source(phase).stored.batches(_SAMPLE)))
         stored = {name: value.numpy() for name, value in batch[0].items()}
         requests = {
             name: receiver.request(stored)

@@ -58,7 +58,7 @@ def _padded(batch: np.ndarray, longest: np.ndarray) -> np.ndarray:
 def held_out(pipeline: Pipeline, size: int) -> dict[str, np.ndarray]:
     """Stored features of the first examples that weren't trained on, or of training ones where there are no others."""
     phase = next(phase for phase in (*PHASES[1:], TRAIN) if pipeline.has(phase))
-    return to_numpy(next(iter(pipeline.require_source(phase).batches(size))).features)
+    return to_numpy(next(iter(pipeline.require_source(phase).stored.batches(size))).features)
 
 
 def named_labels(labels: Any) -> dict[str, np.ndarray]:

@@ -81,7 +81,7 @@ def pipeline_gate(
 
 def _spread(pipeline: Pipeline, phase: str, count: int, batch_size: int) -> list[Example]:
     """Up to `count` examples, evenly spread over a split, as batches of arrays."""
-    source = pipeline.require_source(phase)
+    source = pipeline.require_source(phase).stored
     count = min(count, source.num_examples)
     indices = np.linspace(0, source.num_examples - 1, count).astype(np.int64)
     dataset = Subset(source, indices).batches(min(batch_size, count))
