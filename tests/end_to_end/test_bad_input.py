@@ -142,7 +142,7 @@ def test_data(make, kind, error, tmp_path):
 
 def assert_nothing_began(run_dir):
     """So that the same directory takes the corrected call."""
-    assert {path.name for path in run_dir.iterdir()} <= {".lock", "statistics.npz"}
+    assert {path.name for path in run_dir.iterdir()} <= {".lock", "profile.json", "statistics.npz"}
 
 
 def with_softmax_layer(inputs, task):
