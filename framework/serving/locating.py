@@ -41,6 +41,16 @@ def find_export(path: str | os.PathLike) -> pathlib.Path:
     )
 
 
+def versions_base(path: str | os.PathLike) -> pathlib.Path:
+    """Where to watch for versions: `path` itself, or `export` in it where it is a run directory.
+
+    A run that has just begun has no version yet. A SavedModel is its own, only version.
+    """
+    path = pathlib.Path(path).expanduser()
+    is_run = not (path / SAVED_MODEL).is_file() and not version_directories(path) and (path / "export").is_dir()
+    return path / "export" if is_run else path
+
+
 def version_directories(base: pathlib.Path) -> dict[int, pathlib.Path]:
     """`{version: path}` of every child whose name is an integer, ascending: what TensorFlow Serving would take.
 

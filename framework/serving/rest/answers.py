@@ -33,14 +33,15 @@ def predictions(outputs: Mapping[str, np.ndarray], *, is_row: bool) -> bytes:
                 "Outputs have inconsistent batch sizes, so they can't be given in rows: "
                 f"{', '.join(f'{name} {list(array.shape)}' for name, array in outputs.items())}. Ask with 'inputs'."
             )
-    values = {name: plain(array, name) for name, array in outputs.items()}
+    values = {name: _texts(array, name) for name, array in outputs.items()}
     if len(values) == 1:
-        (answer,) = values.values()
+        (answer,) = map(_nested, values.values())
     elif is_row:
-        answer = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+        rows = zip(*(map(_nested, value) for value in values.values()), strict=True)
+        answer = _list(_object(values, row) for row in rows)
     else:
-        answer = values
-    return to_json({"predictions" if is_row else "outputs": answer})
+        answer = _object(values, map(_nested, values.values()))
+    return _object(["predictions" if is_row else "outputs"], [answer])
 
 
 def classifications(classes: np.ndarray | None, scores: np.ndarray | None, count: int) -> bytes:
@@ -62,10 +63,10 @@ def classifications(classes: np.ndarray | None, scores: np.ndarray | None, count
     if len(shapes) != 1:
         raise RequestError(f"Expected outputs 'classes' or 'scores', or both of one shape; got {sorted(shapes)}.")
     (shape,) = shapes
-    labels: Any = plain(arrays["classes"], "classes") if "classes" in arrays else np.full(shape, "").tolist()
-    values: Any = plain(arrays["scores"], "scores") if "scores" in arrays else np.zeros(shape).tolist()
+    labels = _texts(arrays["classes"], "classes") if "classes" in arrays else np.full(shape, b'""').tolist()
+    values = _texts(arrays["scores"], "scores") if "scores" in arrays else np.full(shape, b"0.0").tolist()
     rows = [[list(pair) for pair in zip(*row, strict=True)] for row in zip(labels, values, strict=True)]
-    return to_json({"results": rows})
+    return _object(["results"], [_nested(rows)])
 
 
 def regressions(outputs: np.ndarray, count: int) -> bytes:
@@ -79,7 +80,7 @@ def regressions(outputs: np.ndarray, count: int) -> bytes:
             f"Expected output Tensor shape to be either [batch_size] or [batch_size, 1] of float, but got "
             f"{outputs.dtype} {list(outputs.shape)} for {count} examples."
         )
-    return to_json({"results": plain(outputs.reshape(count), "outputs")})
+    return _object(["results"], [_nested(_texts(outputs.reshape(count), "outputs"))])
 
 
 def status(versions: Iterable[tuple[int, str, str, str]]) -> bytes:
@@ -115,18 +116,26 @@ def to_json(value: Any) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def plain(array: np.ndarray, name: str) -> Any:
-    """An output's values as JSON has them, float32 with the digits that it has and no more.
+def _texts(array: np.ndarray, name: str) -> Any:
+    """The JSON of each value, in nested lists.
+
+    NumPy writes all numbers of an array at once, float32 with the digits that it has and no more, in half the time that
+    rounding and `json` take for them one by one; for a thousand classes that is more than the model's.
 
     Raises:
         RequestError: (400) The dtype has no JSON.
     """
     kind = array.dtype.kind
-    if kind == "f" and array.dtype.itemsize < 8:
-        # NumPy writes the shortest text that is read as the same float32, and does it for all values at once.
-        return array.astype("S24").astype(np.float64).tolist()
-    if kind in "fiub":
-        return array.tolist()
+    if kind == "b":
+        return np.where(array, b"true", b"false").tolist()
+    if kind in "iu":
+        return array.astype("S20").tolist()
+    if kind == "f":
+        texts = array.astype("S24")
+        if not np.isfinite(array).all():
+            texts = np.where(np.isnan(array), b"NaN", np.where(array == np.inf, b"Infinity", texts))
+            texts = np.where(array == -np.inf, b"-Infinity", texts)
+        return texts.tolist()
     if kind != "O":
         raise RequestError(f"Failed to write JSON value for output {name!r} of type: {array.dtype}")
     texts = np.empty(array.size, object)
@@ -135,12 +144,27 @@ def plain(array: np.ndarray, name: str) -> Any:
     return texts.reshape(array.shape).tolist()
 
 
-def _text(value: Any, name: str) -> Any:
-    if isinstance(value, bytes):
-        if not name.endswith(_BYTES_SUFFIX):
-            try:
-                return value.decode()
-            except UnicodeDecodeError:
-                pass  # the output's name doesn't say that it is bytes, but no text is like this
-        return {"b64": base64.b64encode(value).decode()}
-    return plain(value, name)  # a part of outputs of different shapes
+def _text(value: Any, name: str) -> bytes:
+    if not isinstance(value, bytes):
+        return _nested(_texts(value, name))  # a part of outputs of different shapes
+    if not name.endswith(_BYTES_SUFFIX):
+        try:
+            return to_json(value.decode())
+        except UnicodeDecodeError:
+            pass  # the output's name doesn't say that it is bytes, but no text is like this
+    return to_json({"b64": base64.b64encode(value).decode()})
+
+
+def _nested(texts: Any) -> bytes:
+    """One JSON value of nested lists of them."""
+    if isinstance(texts, bytes):
+        return texts
+    return _list(texts if texts and isinstance(texts[0], bytes) else map(_nested, texts))
+
+
+def _list(texts: Iterable[bytes]) -> bytes:
+    return b"[" + b",".join(texts) + b"]"
+
+
+def _object(names: Iterable[str], texts: Iterable[bytes]) -> bytes:
+    return b"{" + b",".join(to_json(name) + b":" + text for name, text in zip(names, texts, strict=True)) + b"}"

@@ -14,6 +14,7 @@ from framework.serving.rest.errors import RequestError
 
 _B64 = "b64"
 _NOT_IMPLEMENTED = 501
+_MAX_AXES = 64  # of a NumPy array
 _FLOATS = (tf.float32, tf.float64)
 _INTEGERS = (tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.uint32, tf.uint64)
 
@@ -120,8 +121,11 @@ def _evenly_nested(value: Any, name: str) -> np.ndarray:
 
 
 def _text(value: Any, name: str) -> np.ndarray:
-    shape, items = [], [value]
+    shape: list[int] = []
+    items = [value]
     while items and isinstance(items[0], list):
+        if len(shape) == _MAX_AXES:
+            raise RequestError(f"Input {name!r} has lists nested more than {_MAX_AXES} deep.")
         lengths = {len(item) if isinstance(item, list) else -1 for item in items}
         if len(lengths) > 1:
             raise RequestError(f"Input {name!r} has lists of different lengths, or text beside lists.")

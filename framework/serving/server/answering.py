@@ -23,11 +23,12 @@ from framework.serving.rest.examples import serialized_examples
 from framework.serving.rest.paths import Target
 from framework.serving.rest.requests import parse_json, predict_inputs, signature_name
 from framework.serving.server.batching import Batcher, Batching
+from framework.serving.server.image_sizes import num_pixels
 from framework.serving.server.metrics import Metrics
 from framework.serving.server.versions import ServedModel, ServedVersion
 from framework.serving.signatures import Arrays, LoadedSignature
 
-_NOT_FOUND = 404
+_NOT_FOUND, _TOO_LARGE = 404, 413
 # From here on, work on a body or an answer would keep the event loop from other clients for milliseconds.
 _LARGE_BODY = 64 * 1024
 _LARGE_ANSWER = 4096
@@ -36,20 +37,46 @@ _METHODS = {"classify": CLASSIFY, "regress": REGRESS}
 _T = TypeVar("_T")
 
 
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a client can't exceed.
+
+    Attributes:
+        body_bytes: Of one request, also when decompressed: 413.
+        pending_bytes: Of all requests that are being answered: 503.
+        examples: Of one request: 400.
+        pixels: Of one image by its header, before it is decoded: 413.
+        timeout_secs: From a request's beginning to its answer: 504.
+
+    Raises:
+        ValueError: One isn't positive.
+    """
+
+    body_bytes: int = 32 * 2**20
+    pending_bytes: int = 256 * 2**20
+    examples: int = 1024
+    pixels: int = 2**26
+    timeout_secs: float = 30.0
+
+    def __post_init__(self):
+        if min(dataclasses.astuple(self)) <= 0:
+            raise ValueError(f"Limits must be positive, got {self}.")
+
+
 class Answering:
     """Answers requests for models. Belongs to one event loop, which it keeps free of TensorFlow's work.
 
     Args:
         models: `{name: ServedModel}`.
         batching: How requests are joined.
-        max_examples: Of one request.
+        limits: Of one request.
         metrics: Told of each call of TensorFlow.
     """
 
-    def __init__(self, models: Mapping[str, ServedModel], batching: Batching, max_examples: int, metrics: Metrics):
+    def __init__(self, models: Mapping[str, ServedModel], batching: Batching, limits: Limits, metrics: Metrics):
         self._models = models
         self._batching = batching
-        self._max_examples = max_examples
+        self._limits = limits
         self._metrics = metrics
         self._computing = concurrent.futures.ThreadPoolExecutor(max(4, os.cpu_count() or 1), "computing")
         self._parsing = concurrent.futures.ThreadPoolExecutor(2, "parsing")
@@ -81,14 +108,14 @@ class Answering:
         self._parsing.shutdown()
 
     async def _predict(self, model: ServedModel, version: ServedVersion, body: bytes) -> bytes:
-        parse = functools.partial(_parse_predict, body, version.predictor)
+        parse = functools.partial(_parse_predict, body, version.predictor, self._limits)
         signature, arrays, is_row = await self._aside(parse, len(body) >= _LARGE_BODY)
         outputs = await self._run(model, version, signature, arrays)
         write = functools.partial(answers.predictions, outputs, is_row=is_row)
         return await self._aside(write, sum(array.size for array in outputs.values()) >= _LARGE_ANSWER)
 
     async def _classify_or_regress(self, model: ServedModel, version: ServedVersion, action: str, body: bytes) -> bytes:
-        parse = functools.partial(_parse_examples, body, version, action)
+        parse = functools.partial(_parse_examples, body, version, action, self._limits)
         signature, protos = await self._aside(parse, len(body) >= _LARGE_BODY)
         outputs = await self._run(model, version, signature, {_EXAMPLES: protos})
         if action == "regress":
@@ -103,8 +130,8 @@ class Answering:
         self, model: ServedModel, version: ServedVersion, signature: LoadedSignature, arrays: Arrays
     ) -> Arrays:
         size = _size(signature, arrays)
-        if size > self._max_examples:
-            raise RequestError(f"The request has {size} examples, the limit is {self._max_examples}. Send several.")
+        if size > self._limits.examples:
+            raise RequestError(f"The request has {size} examples, the limit is {self._limits.examples}. Send several.")
         batcher = version.attached.get(signature.name)
         if batcher is None:
             batcher = version.attached[signature.name] = Batcher(
@@ -130,7 +157,7 @@ class Answering:
             self._metrics.run(model, time.perf_counter() - started)
 
 
-def _parse_predict(body: bytes, predictor: Predictor) -> tuple[LoadedSignature, Arrays, bool]:
+def _parse_predict(body: bytes, predictor: Predictor, limits: Limits) -> tuple[LoadedSignature, Arrays, bool]:
     document = parse_json(body)
     name = signature_name(document, DEFAULT)
     signature = predictor.signatures.get(name)
@@ -138,10 +165,14 @@ def _parse_predict(body: bytes, predictor: Predictor) -> tuple[LoadedSignature, 
         raise RequestError(f'Serving signature name: "{name}" not found in signature def')
     booleans = b"true" in body or b"false" in body
     arrays, is_row = predict_inputs(document, signature.inputs, booleans=booleans)
+    for array in arrays.values():
+        _check_images(array, limits.pixels)
     return signature, arrays, is_row
 
 
-def _parse_examples(body: bytes, version: ServedVersion, action: str) -> tuple[LoadedSignature, np.ndarray]:
+def _parse_examples(
+    body: bytes, version: ServedVersion, action: str, limits: Limits
+) -> tuple[LoadedSignature, np.ndarray]:
     document = parse_json(body)
     name = signature_name(document, DEFAULT)
     definition, signature = version.definitions.get(name), version.predictor.signatures.get(name)
@@ -159,7 +190,17 @@ def _parse_examples(body: bytes, version: ServedVersion, action: str) -> tuple[L
             f"Signature {name!r} has the method name {definition.method_name}, but doesn't take the one input "
             f"{_EXAMPLES!r} (string) and answer {' or '.join(sorted(needed))}."
         )
-    return signature, serialized_examples(document)
+    protos = serialized_examples(document)
+    _check_images(protos, limits.pixels)
+    return signature, protos
+
+
+def _check_images(array: np.ndarray, max_pixels: int) -> None:
+    """Keeps from decoders what would take more memory than there is."""
+    if array.dtype == object:
+        for value in array.ravel():
+            if (pixels := num_pixels(value)) > max_pixels:
+                raise RequestError(f"An image has {pixels:,} pixels, the limit is {max_pixels:,}.", _TOO_LARGE)
 
 
 def _size(signature: LoadedSignature, arrays: Mapping[str, np.ndarray]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -15,7 +14,7 @@ from framework.serving.rest import answers
 from framework.serving.rest.errors import RequestError
 from framework.serving.rest.paths import Target, parse_path
 from framework.serving.rest.requests import decompress
-from framework.serving.server.answering import Answering
+from framework.serving.server.answering import Answering, Limits
 from framework.serving.server.batching import Batching
 from framework.serving.server.metrics import PATH as METRICS
 from framework.serving.server.metrics import Metrics
@@ -23,30 +22,6 @@ from framework.serving.server.versions import ServedModel
 
 _OK, _NOT_FOUND, _TOO_LARGE, _CLOSED, _INTERNAL, _UNAVAILABLE, _TIMEOUT = 200, 404, 413, 499, 500, 503, 504
 _PURPOSE = "The server for development"
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """What a client can't exceed.
-
-    Attributes:
-        body_bytes: Of one request, also when decompressed: 413.
-        pending_bytes: Of all requests that are being answered: 503.
-        examples: Of one request: 400.
-        timeout_secs: From a request's beginning to its answer: 504.
-
-    Raises:
-        ValueError: One isn't positive.
-    """
-
-    body_bytes: int = 32 * 2**20
-    pending_bytes: int = 256 * 2**20
-    examples: int = 1024
-    timeout_secs: float = 30.0
-
-    def __post_init__(self):
-        if min(self.body_bytes, self.pending_bytes, self.examples, self.timeout_secs) <= 0:
-            raise ValueError(f"Limits must be positive, got {self}.")
 
 
 def create_app(
@@ -96,7 +71,7 @@ class Server:
         self._poll_secs = poll_secs
         self._pending_bytes = 0
         self._metrics = Metrics()
-        self._answering = Answering(self._models, batching, limits.examples, self._metrics)
+        self._answering = Answering(self._models, batching, limits, self._metrics)
         self._requests: Any = extras.require("starlette.requests", extra="server", purpose=_PURPOSE)
         self._responses: Any = extras.require("starlette.responses", extra="server", purpose=_PURPOSE)
 

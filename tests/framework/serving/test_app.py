@@ -298,6 +298,20 @@ def test_limits(arithmetic):
         Limits(examples=0)
 
 
+def test_an_image_that_would_take_gigabytes(arithmetic):
+    jpeg = bytearray(tf.io.encode_jpeg(np.zeros((5, 4, 1), np.uint8)).numpy())
+    frame = jpeg.index(b"\xff\xc0")
+    jpeg[frame + 5 : frame + 9] = 2 * (40_000).to_bytes(2, "big")
+    image = {"b64": base64.b64encode(jpeg).decode()}
+    answers = ask(
+        arithmetic,
+        ("POST", "/v1/models/m:predict", {"signature_name": "encoded", "instances": [image]}),
+        ("POST", "/v1/models/m:regress", {"signature_name": "regress", "examples": [{"image": image, "x": 1.0}]}),
+    )
+    message = "An image has 1,600,000,000 pixels, the limit is 67,108,864."
+    assert answers == [(413, {"error": message})] * 2
+
+
 def test_who_hangs_up(small):
     async def scenario(client):
         server = Server([ServedModel("n", small)], Limits(), Batching(), 1.0)

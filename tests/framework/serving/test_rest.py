@@ -176,6 +176,12 @@ def test_rows_and_columns_mean_the_same():
         np.testing.assert_array_equal(rows[name], columns[name])
 
 
+def _nested(value, depth):
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 @pytest.mark.parametrize(
     ("document", "inputs", "message"),
     [
@@ -224,6 +230,8 @@ def test_rows_and_columns_mean_the_same():
         ({"inputs": 1.0}, ONE, r"'x' has shape \[\], expected is \[None\]"),
         ({"instances": [[1.0, 2.0]]}, {"x": spec("float32", None, 3)}, r"\[1, 2\], expected is \[None, 3\]"),
         ({"instances": [1]}, {}, "takes no inputs"),
+        ({"instances": _nested("a", 70)}, {"s": tf.TensorSpec(None, "string")}, "nested more than 64 deep"),
+        ({"instances": _nested(1, 70)}, {"x": tf.TensorSpec(None, "float32")}, "lists of different lengths"),
     ],
 )
 def test_what_does_not_fit(document, inputs, message):
@@ -292,7 +300,7 @@ def test_answers_in_rows_and_columns():
 def test_numbers_in_answers():
     values = np.asarray([9e6, 999999, 0.5, 3e-4, 3e-5, 555557.5, 0.1, np.nan, np.inf, -np.inf], np.float32)
     text = answers.predictions({"y": values}, is_row=True)
-    assert text == (b'{"predictions":[9000000.0,999999.0,0.5,0.0003,3e-05,555557.5,0.1,NaN,Infinity,-Infinity]}')
+    assert text == (b'{"predictions":[9e+06,999999.0,0.5,0.0003,3e-05,555557.5,0.1,NaN,Infinity,-Infinity]}')
     for dtype in (np.float16, np.float64, np.int8, np.uint64, np.bool_):
         array = np.asarray([0, 1], dtype)
         assert _loads(answers.predictions({"y": array}, is_row=True)) == {"predictions": array.tolist()}

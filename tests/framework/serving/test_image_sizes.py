@@ -1,0 +1,95 @@
+"""Sizes by headers, compared with what encoders wrote."""
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framework.serving.server.image_sizes import num_pixels
+
+_SHAPES = [(1, 1), (3, 5), (300, 7), (17, 1000)]
+
+
+def _image(height, width):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def _webp(quality):
+    return lambda image: cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
+
+
+_ENCODERS = {
+    "jpeg": lambda image: tf.io.encode_jpeg(image).numpy(),
+    "progressive": lambda image: tf.io.encode_jpeg(image, progressive=True).numpy(),
+    "with metadata": lambda image: tf.io.encode_jpeg(image, xmp_metadata="x" * 5000).numpy(),
+    "png": lambda image: tf.io.encode_png(image).numpy(),
+    "webp": _webp(80),
+    "lossless webp": _webp(101),
+}
+
+
+@pytest.mark.parametrize("shape", _SHAPES)
+@pytest.mark.parametrize("kind", _ENCODERS)
+def test_sizes(kind, shape):
+    encoded = _ENCODERS[kind](_image(*shape))
+    assert num_pixels(encoded) == shape[0] * shape[1]
+    assert tf.io.decode_image(encoded, expand_animations=False).shape[:2] == shape
+
+
+def test_headers_without_an_encoder():
+    assert num_pixels(b"GIF89a" + (300).to_bytes(2, "little") + (7).to_bytes(2, "little") + bytes(20)) == 2100
+    extended = b"RIFF\x00\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00" + bytes(4)
+    assert num_pixels(extended + (299).to_bytes(3, "little") + (6).to_bytes(3, "little")) == 2100
+
+
+def _jpeg_xl(*fields):
+    """A codestream that begins with `(value, bits)`, the lowest bit first."""
+    bits, place = 0, 0
+    for value, count in fields:
+        bits |= value << place
+        place += count
+    return b"\xff\x0a" + bits.to_bytes(18, "little")
+
+
+@pytest.mark.parametrize(
+    ("fields", "pixels"),
+    [
+        ([(1, 1), (3, 5), (0, 3), (1, 5)], 32 * 16),
+        ([(1, 1), (3, 5), (1, 3)], 32 * 32),
+        ([(0, 1), (0, 2), (299, 9), (0, 3), (1, 2), (4095, 13)], 300 * 4096),
+        ([(0, 1), (3, 2), (2**20 - 1, 30), (7, 3)], 2**20 * 2**21),
+        ([(0, 1), (2, 2), (89_999, 18), (5, 3)], 90_000 * 160_000),
+    ],
+)
+def test_jpeg_xl(fields, pixels):
+    """By ISO/IEC 18181-1, SizeHeader: no encoder is at hand."""
+    stream = _jpeg_xl(*fields)
+    assert num_pixels(stream) == pixels
+    assert num_pixels(b"\x00\x00\x00\x0cJXL \r\n\x87\n\x00\x00\x00\x20jxlc" + stream) == pixels
+
+
+def test_images_in_examples():
+    png = _ENCODERS["png"](_image(30, 40))
+    jpeg = _ENCODERS["jpeg"](_image(3, 4))
+    image = tf.train.Feature(bytes_list=tf.train.BytesList(value=[jpeg, png]))
+    text = tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"no image, but long enough for one"]))
+    example = tf.train.Example(features=tf.train.Features(feature={"image": image, "text": text}))
+    assert num_pixels(example.SerializeToString()) == 1200
+    frames = tf.train.FeatureLists(feature_list={"frames": tf.train.FeatureList(feature=[text, image])})
+    assert num_pixels(tf.train.SequenceExample(feature_lists=frames).SerializeToString()) == 1200
+
+
+@given(
+    st.binary(max_size=60),
+    st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF", b"\xff\x0a"]),
+)
+def test_any_bytes(value, beginning):
+    assert num_pixels(beginning + value) >= 0
+
+
+@pytest.mark.parametrize("kind", _ENCODERS)
+def test_files_that_end_early(kind):
+    encoded = _ENCODERS[kind](_image(3, 5))
+    assert all(num_pixels(encoded[:length]) in (0, 15) for length in range(len(encoded)))
