@@ -166,7 +166,13 @@ def read_records(path: str, name: str | None = None) -> Iterator[tuple[int, byte
 
 
 def open_file(path: str, *, as_it_is: bool = False) -> IO[bytes]:
-    """A file opened for reading, uncompressed on the way unless it is wanted as it is."""
+    """A file opened for reading, uncompressed on the way unless it is wanted as it is.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    if not is_local(path):
+        stamp(path)  # TensorFlow says that there is no such file when it is read, not when it is opened
     raw: Any = open(path, "rb") if is_local(path) else tf.io.gfile.GFile(path, "rb")  # noqa: SIM115  for whoever reads it
     if as_it_is or not is_gzip(path):
         return raw

@@ -54,6 +54,8 @@ class RecordSource(Source):
         shuffle_buffer: int = 10_000,
     ):
         self.paths = [os.fspath(path) for path in paths]
+        if not self.paths:
+            raise ValueError("A source of records needs at least one file.")
         self.names = short_names(self.paths)
         self.schema = schema
         self.spec = schema.spec
@@ -72,7 +74,7 @@ class RecordSource(Source):
             self._check(sizes, [count for count, _ in found], shards)
         self.num_examples = sum(count for count, _ in found)
         if not self.num_examples:
-            raise ValueError(f"There are no records in {', '.join(self.names) or 'no files'}.")
+            raise ValueError(f"There are no records in {', '.join(self.names)}.")
         self._stream = StreamReader(
             self.paths, self.names, [count for count, _ in found], sum(sizes) / self.num_examples
         )
@@ -87,9 +89,7 @@ class RecordSource(Source):
         for name, size, count, shard in zip(self.names, sizes, counts, shards, strict=True):
             for what, got, expected in (("bytes", size, shard.bytes), ("records", count, shard.examples)):
                 if got != expected:
-                    raise ValueError(
-                        f"{name} has {got} {what}, the sidecar says {expected}: it isn't what was written."
-                    )
+                    raise ValueError(f"{name} isn't what was written: {got} {what}, the sidecar says {expected}.")
 
     @property
     def random_access(self) -> bool:

@@ -89,7 +89,7 @@ class _File:
 
     def __init__(self, path: str, name: str, schema: Schema, task: Task | None):
         self._path, self._name, self._schema, self._task = path, name, schema, task
-        self._raw = {feature: field.feature for feature, field in schema.features.items()}
+        self._raw = schema.raw
 
     def _problem(self, kind: str, offset: int | None, feature: str | None, reason: str) -> Problem:
         return Problem(kind, self._name, offset, feature, reason)
@@ -106,7 +106,7 @@ class _File:
                     on_checked(len(chunk))
             if shard is not None and count != shard.examples:
                 yield self._problem("changed file", None, None, f"{count} records, the sidecar says {shard.examples}")
-        except (FileNotFoundError, tf.errors.NotFoundError):
+        except FileNotFoundError:
             yield self._problem("missing file", None, None, f"there is no {self._path}")
         except CorruptRecordError as error:
             yield self._problem("corrupt record", error.offset, None, f"{error.reason}; what follows can't be found")

@@ -1,4 +1,4 @@
-"""What is in a record, written and read back: by us, by TensorFlow's own parser, and by nobody's code but the proto's."""
+"""What is in a record, written and read back, and read by other people's means."""
 
 import hypothesis
 import ml_dtypes
@@ -69,10 +69,10 @@ def test_reading_is_the_opposite_of_writing(drawn):
     (record,) = schema.serialize(batch)
     assert schema.fault(record) is None
     example = schema.parse(tf.constant([record]))
-    assert_identical(example.features["x"].numpy()[0], value)
+    assert_identical(example.features["x"].numpy(), value[np.newaxis])
     assert (example.labels.numpy().tolist(), example.weights.numpy()) == ([7], np.float32(0.1))
     assert example.features["x"].dtype.name == feature.dtype
-    assert_identical(schema.parse_features(tf.constant([record]))["x"].numpy()[0], value)
+    assert_identical(schema.parse_features(tf.constant([record]))["x"].numpy(), value[np.newaxis])
     assert schema.parse_features(schema.serialize_features(batch.features))["x"].dtype.name == feature.dtype
 
 
