@@ -1,32 +1,49 @@
-"""What converters could trip over: each case either converts and agrees, or is refused with its reason."""
+"""What converters could trip over, and other models of this repository: they convert and agree, or are refused."""
 
-import os
 import pathlib
-import pickle
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from framework.export.formats import FormatError
-from framework.export.formats.process import ENVIRONMENT
-from framework.export.formats.result import FormatResult
+import framework
+from framework import testing
+from framework.export import formats
+from framework.export.formats import FormatError, FormatResult
 from framework.export.formats.running import FormatRunner, open_format
+from framework.export.formats.worker import Job
 
-SCRIPT = pathlib.Path(__file__).with_name("odd_models.py")
 EXACT = ("frozen", "litert", "onnx", "openvino")
 
 
+def run_of(model, pipeline, run_dir, **hparams):
+    return framework.fit(model, pipeline, run_dir=run_dir, epochs=1, hparams=hparams, verbose=0)
+
+
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory):
-    root = tmp_path_factory.mktemp("odd")
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(root)], env=os.environ | ENVIRONMENT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return pickle.loads((root / "answers.pickle").read_bytes())
+def runs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    return {
+        "wine": run_of("mlp", "wine", root / "wine"),
+        "residual": run_of("resnet", "digits", root / "residual", depth=8),
+        "hashing": run_of("wide_and_deep", testing.toy_table(), root / "hashing"),
+    }
+
+
+@pytest.fixture(scope="module")
+def answers(runs, digits_run, in_one_process, tmp_path_factory):
+    sys.path.insert(0, str(pathlib.Path(__file__).parent))
+    import odd_models
+
+    jobs = odd_models.jobs(tmp_path_factory.mktemp("odd"))
+    for name, run in runs.items():
+        real = formats.representative_examples(run.pipeline, 40)
+        names = tuple(formats.FORMATS) if name == "wine" else EXACT
+        jobs[name] = Job(str(run.export_dir), names, None, real, gated=False)
+    jobs["features"] = Job(str(digits_run.export_dir), ("onnx",), "features", {}, gated=False)
+    jobs["no_such_signature"] = Job(str(digits_run.export_dir), ("onnx",), "serving", {}, gated=False)
+    return in_one_process(jobs)
 
 
 def opened(result) -> FormatRunner:
@@ -41,11 +58,13 @@ def opened(result) -> FormatRunner:
         ("branches", EXACT),
         ("loop", EXACT),
         ("half", (*EXACT, "litert_f16", "litert_dynamic", "litert_int8")),
-        ("lstm", ("frozen", "onnx", "openvino")),
+        ("recurrent", ("frozen", "onnx", "openvino")),
         ("unrolled", EXACT),
-        ("any_size", (*EXACT, "litert_f16", "litert_dynamic")),
+        ("any_size", EXACT),
         ("same_names", EXACT),
-        ("booleans", EXACT),
+        ("integers", EXACT),
+        ("residual", EXACT),
+        ("wine", tuple(formats.FORMATS)),
     ],
 )
 def test_it_converts_and_agrees(answers, case, names):
@@ -56,7 +75,8 @@ def test_it_converts_and_agrees(answers, case, names):
         if case == "half" and name != "frozen":
             allowed = max(allowed, 1e-2)  # the SavedModel rounds, the format doesn't
         assert all(difference <= allowed for difference in result.max_difference.values()), (name, result)
-        assert all(share == 1.0 for share in result.agreement.values()), (name, result)
+        least = 1.0 if name in EXACT else 0.9  # a tie may tip over
+        assert all(share >= least for share in result.agreement.values()), (name, result)
 
 
 def test_half_precision_becomes_float32(answers):
@@ -92,7 +112,7 @@ def test_a_batch_normalization_is_folded(answers):
     assert not operations & {"Rsqrt", "Sub", "PartitionedCall", "StatefulPartitionedCall"}
 
 
-@pytest.mark.parametrize("case", ["branches", "loop", "any_size", "half", "lstm"])
+@pytest.mark.parametrize("case", ["branches", "loop", "any_size", "half", "recurrent"])
 def test_a_frozen_graph_is_for_any_machine(answers, case):
     result = answers[case]["frozen"]
     graph = tf.compat.v1.GraphDef.FromString((result.path / result.file).read_bytes())
@@ -101,20 +121,21 @@ def test_a_frozen_graph_is_for_any_machine(answers, case):
     assert [node.name for node in graph.node if node.device or any(name.startswith("_") for name in node.attr)] == []
     assert [node.name for node in graph.node if node.op == "Placeholder"] == list(result.inputs)
     assert set(result.tensors.values()) <= {node.name for node in graph.node}
-    assert bool(graph.library.function) == (case in ("branches", "loop", "lstm"))
+    assert bool(graph.library.function) == (case in ("branches", "loop", "recurrent"))
 
 
 @pytest.mark.parametrize(
     ("case", "names", "reason"),
     [
-        ("lstm", ("litert",), "it has a recurrent layer, which converts with unroll=True alone"),
+        ("recurrent", ("litert",), "it has a recurrent layer, which converts with unroll=True alone"),
         ("table", EXACT, "it looks values up in a table, which only a SavedModel can hold"),
         ("text_in", ("litert", "onnx", "openvino"), "its inputs 'word' are text"),
         (
-            "text_inside",
+            "hashing",
             ("litert", "onnx", "openvino"),
-            r"it works on text inside \(AsString, StringToHashBucketFast\), as hashing does",
+            r"its inputs 'colour' are text; signature 'features': it works on text inside \(AsString, StringToHash",
         ),
+        ("no_such_signature", ("onnx",), "there is none; there are features, serialized, serving_default"),
         ("text_out", ("litert", "onnx", "openvino"), "all outputs of the signature 'serving_default' are text"),
     ],
 )
@@ -123,22 +144,39 @@ def test_it_is_refused_with_its_reason(answers, case, names, reason):
         error = answers[case][name]
         assert isinstance(error, FormatError)
         assert error.format == name
-        with pytest.raises(FormatError, match=rf"/{case} can't be converted to '{name}': signature .*: {reason}"):
+        with pytest.raises(FormatError, match=rf" can't be converted to '{name}': signature '.*': {reason}"):
             raise error
 
 
-@pytest.mark.parametrize("case", ["text_in", "text_inside", "text_out"])
-def test_a_frozen_graph_may_have_text(answers, case):
-    result = answers[case]["frozen"]
-    assert isinstance(result, FormatResult)
-    assert result.left_out == ()
-    if case == "text_in":
-        assert opened(result)(word=["a", "word"])["length"].tolist() == [1, 4]
-    if case == "text_out":
-        assert opened(result)(x=np.float32([[0.5, 0, 0]]))["name"].tolist() == [b"0.500000"]
+def test_a_frozen_graph_may_have_text(answers, runs):
+    assert opened(answers["text_in"]["frozen"])(word=["a", "word"])["length"].tolist() == [1, 4]
+    assert opened(answers["text_out"]["frozen"])(x=np.float32([[0.5, 0, 0]]))["name"].tolist() == [b"0.500000"]
+    hashing = answers["hashing"]["frozen"]
+    assert hashing.signature == "features"
+    assert hashing.passed_over == {"serving_default": "it looks values up in a table, which only a SavedModel can hold"}
+    assert hashing.agreement == {"class_id": 1.0, "class_name": 1.0}
 
 
 def test_what_is_no_number_has_to_be_none_in_the_format_too(answers):
     for name in EXACT:
         assert isinstance(answers["nan"][name], FormatResult)
         assert answers["nan"][name].max_difference == {"y": 0.0}
+
+
+def test_the_signature_can_be_named(answers, digits_run):
+    result = answers["features"]["onnx"]
+    assert (result.signature, result.inputs) == ("features", {"image": framework.Feature((8, 8, 1), "float32")})
+    images = next(iter(digits_run.pipeline.source("test").batches(3))).features["image"].numpy()
+    answered = opened(result)(image=images.astype(np.float32) / 16.0)
+    expected = digits_run.predict({"image": images})
+    np.testing.assert_allclose(answered["probabilities"], expected["probabilities"], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", list(formats.FORMATS))
+def test_a_row_of_numbers(answers, runs, name):
+    rows = next(iter(runs["wine"].pipeline.source("test").batches(3))).map(lambda tensor: tensor.numpy()).features
+    result = answers["wine"][name]
+    assert result.signature == "serving_default"
+    allowed = {"litert_f16": 1e-2, "litert_dynamic": 0.1, "litert_int8": 0.2}.get(name, 1e-5)
+    answered, expected = opened(result)(**rows), runs["wine"].predict(rows)
+    np.testing.assert_allclose(answered["logits"], expected["logits"], rtol=0, atol=allowed)
