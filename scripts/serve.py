@@ -18,6 +18,7 @@ Paths: /v1/models/NAME[/versions/N|/labels/LABEL][:predict|:classify|:regress|/m
 
 import asyncio
 import gc
+import pathlib
 import socket
 from typing import Any
 
@@ -64,6 +65,10 @@ def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
     models = served_models(values)
     app = create_app(models, limits=limits, batching=batching, poll_secs=values.poll_secs)
     uvicorn: Any = extras.require("uvicorn", extra="server", purpose="The server for development")
+    # What was imported stays: the collections that free a version's memory needn't look through it, while nobody is
+    # answered. Before the first version is loaded, for that one is to be freed too.
+    gc.collect()
+    gc.freeze()
     with listen(values.host, values.port) as listener:
         config = uvicorn.Config(
             app,
@@ -100,9 +105,6 @@ async def serve(server: Any, listener: socket.socket, models: list[ServedModel])
     while not server.started and not serving.done():
         await asyncio.sleep(0.02)
     if server.started:
-        # What is in memory now stays: later collections, when a version goes, needn't look through it.
-        gc.collect()
-        gc.freeze()
         host, port = listener.getsockname()[:2]
         for model in models:
             print(f"http://{host}:{port}/v1/models/{model.name}", flush=True)
@@ -123,9 +125,9 @@ def served_models(values: absl_flags.FlagValues) -> list[ServedModel]:
     policy = VersionPolicy.parse(values.versions)
     models = []
     for name, path in _pairs("model", values.model).items():
+        if not pathlib.Path(path).expanduser().exists():
+            raise UsageError(f"--model {name}={path}: there is no {path}.")
         base = versions_base(path)
-        if not base.exists():
-            raise UsageError(f"--model {name}={path}: there is no {base}.")
         models.append(ServedModel(name, base, policy=policy, labels=labels, batch_size=values.max_batch_size))
     return models
 

@@ -47,7 +47,9 @@ def versions_base(path: str | os.PathLike) -> pathlib.Path:
     A run that has just begun has no version yet. A SavedModel is its own, only version.
     """
     path = pathlib.Path(path).expanduser()
-    is_run = not (path / SAVED_MODEL).is_file() and not version_directories(path) and (path / "export").is_dir()
+    if (path / SAVED_MODEL).is_file() or version_directories(path):
+        return path
+    is_run = (path / "export").is_dir() or (path / "config.json").is_file()
     return path / "export" if is_run else path
 
 

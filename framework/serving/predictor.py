@@ -53,6 +53,10 @@ class Predictor:
             }
         )
 
+    def __repr__(self) -> str:
+        lines = "".join(f"\n  {signature!r}" for signature in self.signatures.values())
+        return f"<Predictor {self.path}{lines}>"
+
     @property
     def version(self) -> int | None:
         """The number that the directory is called by, if it is."""

@@ -56,6 +56,13 @@ class LoadedSignature:
         # Placement on another device is the business of the function's own call.
         self._as_operation = not tf.config.list_logical_devices("GPU")
 
+    def __repr__(self) -> str:
+        inputs, outputs = (
+            ", ".join(f"{key}: {spec.dtype.name}{spec.shape}" for key, spec in specs.items())
+            for specs in (self.inputs, self.outputs)
+        )
+        return f"<{self.name}({inputs}) -> {outputs}>"
+
     def __call__(self, **arrays: Any) -> Arrays:
         """Answers any number of examples.
 

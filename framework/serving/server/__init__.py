@@ -8,8 +8,8 @@ image_sizes     what a decoder would be asked for, before it is
 metrics         Prometheus, under TensorFlow Serving's names
 app             the ASGI application
 
-Everything but computing happens in one event loop: its objects need no locks, and threads only load, parse large
-bodies and call TensorFlow. Needs the extra `server`. In production, TensorFlow Serving serves the same directory.
+Everything but loading and computing happens in one event loop, so that its objects need no locks. Needs the extra
+`server`. In production, TensorFlow Serving serves the same directory.
 """
 
 from framework.serving.server.answering import Limits

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -29,12 +27,8 @@ from framework.serving.server.versions import ServedModel, ServedVersion
 from framework.serving.signatures import Arrays, LoadedSignature
 
 _NOT_FOUND, _TOO_LARGE = 404, 413
-# From here on, work on a body or an answer would keep the event loop from other clients for milliseconds.
-_LARGE_BODY = 64 * 1024
-_LARGE_ANSWER = 4096
 _EXAMPLES = "inputs"  # what a signature that classifies or regresses calls them
 _METHODS = {"classify": CLASSIFY, "regress": REGRESS}
-_T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +36,8 @@ class Limits:
     """What a client can't exceed.
 
     Attributes:
-        body_bytes: Of one request, also when decompressed: 413.
+        body_bytes: Of one request, also when decompressed: 413. A megabyte of JSON keeps everybody waiting for about
+            ten milliseconds.
         pending_bytes: Of all requests that are being answered: 503.
         examples: Of one request: 400.
         pixels: Of one image by its header, before it is decoded: 413.
@@ -66,6 +61,9 @@ class Limits:
 class Answering:
     """Answers requests for models. Belongs to one event loop, which it keeps free of TensorFlow's work.
 
+    JSON is read and written in the loop: Python's own holds the interpreter's lock all the while, so that a thread
+    would make nobody's waiting shorter.
+
     Args:
         models: `{name: ServedModel}`.
         batching: How requests are joined.
@@ -79,7 +77,6 @@ class Answering:
         self._limits = limits
         self._metrics = metrics
         self._computing = concurrent.futures.ThreadPoolExecutor(max(4, os.cpu_count() or 1), "computing")
-        self._parsing = concurrent.futures.ThreadPoolExecutor(2, "parsing")
 
     async def __call__(self, target: Target, body: bytes) -> bytes:
         """The body of an answer.
@@ -105,26 +102,17 @@ class Answering:
     def close(self) -> None:
         """Waits for what is being computed."""
         self._computing.shutdown()
-        self._parsing.shutdown()
 
     async def _predict(self, model: ServedModel, version: ServedVersion, body: bytes) -> bytes:
-        parse = functools.partial(_parse_predict, body, version.predictor, self._limits)
-        signature, arrays, is_row = await self._aside(parse, len(body) >= _LARGE_BODY)
-        outputs = await self._run(model, version, signature, arrays)
-        write = functools.partial(answers.predictions, outputs, is_row=is_row)
-        return await self._aside(write, sum(array.size for array in outputs.values()) >= _LARGE_ANSWER)
+        signature, arrays, is_row = _parse_predict(body, version.predictor, self._limits)
+        return answers.predictions(await self._run(model, version, signature, arrays), is_row=is_row)
 
     async def _classify_or_regress(self, model: ServedModel, version: ServedVersion, action: str, body: bytes) -> bytes:
-        parse = functools.partial(_parse_examples, body, version, action, self._limits)
-        signature, protos = await self._aside(parse, len(body) >= _LARGE_BODY)
+        signature, protos = _parse_examples(body, version, action, self._limits)
         outputs = await self._run(model, version, signature, {_EXAMPLES: protos})
         if action == "regress":
             return answers.regressions(outputs["outputs"], len(protos))
         return answers.classifications(outputs.get("classes"), outputs.get("scores"), len(protos))
-
-    async def _aside(self, function: Callable[[], _T], is_large: bool) -> _T:
-        """Calls in a thread what would take long, everything else here: a thread costs more than a small request."""
-        return await asyncio.get_running_loop().run_in_executor(self._parsing, function) if is_large else function()
 
     async def _run(
         self, model: ServedModel, version: ServedVersion, signature: LoadedSignature, arrays: Arrays

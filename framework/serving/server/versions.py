@@ -157,6 +157,7 @@ class ServedModel:
         self.batch_size = batch_size
         self._versions: dict[int, ServedVersion] = {}
         self._retries: dict[int, tuple[float, float]] = {}
+        self._complaint = ""
         # One at a time: loading takes the memory of a whole version more.
         self._loader = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=f"load-{name}")
 
@@ -214,9 +215,12 @@ class ServedModel:
         loop = asyncio.get_running_loop()
         try:
             found = await loop.run_in_executor(self._loader, _find, self.base)
-        except OSError as error:  # away for a moment, perhaps; what is in memory answers meanwhile
-            logging.error("%s can't be read: %s", self.base, error)
+        except OSError as error:  # not there yet, or away for a moment; what is in memory answers meanwhile
+            if str(error) != self._complaint:
+                logging.error("%s can't be read: %s", self.base, error)
+            self._complaint = str(error)
             return
+        self._complaint = ""
         wanted = self.policy.wanted(found)
         for number in wanted:
             if self._is_due(number, loop.time()):

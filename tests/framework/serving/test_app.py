@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import shutil
+import sys
 import threading
 
 import httpx
@@ -73,7 +74,6 @@ def test_predictions(arithmetic):
             {"outputs": [[2.0, 4.0, 6.0], [8.0, 10.0, 12.0]]},
         ),
         ({"signature_name": "half", "instances": list(range(700))}, {"predictions": [x / 2 for x in range(700)]}),
-        # From here on bodies and answers are large enough for threads.
         ({"signature_name": "half", "instances": [1.0625] * 9000}, {"predictions": [0.53125] * 9000}),
     ]
     requests = [("POST", "/v1/models/m:predict", body) for body, _ in cases]
@@ -310,6 +310,14 @@ def test_an_image_that_would_take_gigabytes(arithmetic):
     )
     message = "An image has 1,600,000,000 pixels, the limit is 67,108,864."
     assert answers == [(413, {"error": message})] * 2
+
+
+@pytest.mark.parametrize("module", ["starlette.applications", "prometheus_client"])
+def test_without_the_extra(small, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    package = module.partition(".")[0]
+    with pytest.raises(ImportError, match=rf"needs {package}, .* pip install \"keras-shipyard\[server\]\""):
+        create_app([ServedModel("m", small)])
 
 
 def test_who_hangs_up(small):

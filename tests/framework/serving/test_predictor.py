@@ -155,6 +155,12 @@ def test_names_of_signatures(predictor):
         framework.load_export(predictor.path, batch_size=0)
 
 
+def test_what_it_shows(predictor):
+    assert repr(predictor("half")) == "<half(x: float32(None,)) -> y: float32(None,)>"
+    assert repr(predictor).splitlines()[0] == f"<Predictor {predictor.path}"
+    assert "  <look_up(name: string(None,)) -> id: int64(None,)" in repr(predictor)
+
+
 def test_many_threads_at_once(predictor):
     def ask(seed):
         tokens = np.random.default_rng(seed).integers(0, 9, (1 + seed % 6, 1 + seed % 3))

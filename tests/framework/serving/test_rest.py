@@ -8,9 +8,13 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf import json_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensorflow.core.protobuf import error_codes_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
+from framework.serving.definitions import as_json, signature_definitions
 from framework.serving.rest import answers
 from framework.serving.rest.arrays import to_array
 from framework.serving.rest.errors import RequestError, request_error
@@ -259,7 +263,7 @@ _JSON = st.recursive(
 _INPUTS = st.sampled_from([ONE, THREE, {"s": spec("string", None)}, {"i": tf.TensorSpec(None, "int8")}])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(_JSON, _INPUTS, st.sampled_from(["instances", "inputs"]))
 def test_any_json_is_refused_or_fits(value, inputs, key):
     try:
@@ -425,12 +429,33 @@ def test_regressions():
             answers.regressions(outputs, count)
 
 
-def test_status_and_errors():
-    assert _loads(answers.status([(123, "AVAILABLE", "OK", "")])) == {
-        "model_version_status": [
-            {"version": "123", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-        ]
-    }
+def _proto_as_json(proto):
+    return json_format.MessageToDict(proto, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+
+
+def test_status_is_tensorflow_servings_proto():
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for version, state, code, message in ((124, "END", "NOT_FOUND", "no file"), (123, "AVAILABLE", "OK", "")):
+        status = response.model_version_status.add(version=version)
+        status.state = get_model_status_pb2.ModelVersionStatus.State.Value(state)
+        status.status.error_code = error_codes_pb2.Code.Value(code)
+        status.status.error_message = message
+    given = [(124, "END", "NOT_FOUND", "no file"), (123, "AVAILABLE", "OK", "")]
+    assert _loads(answers.status(given)) == _proto_as_json(response)
+
+
+def test_metadata_is_tensorflow_servings_proto(small):
+    definitions = signature_definitions(small)
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    response.model_spec.name = "m"
+    response.model_spec.version.value = 7
+    signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=definitions)
+    said = _loads(answers.metadata("m", 7, {name: as_json(value) for name, value in definitions.items()}))
+    assert said["model_spec"] == _proto_as_json(response.model_spec)
+    assert said["metadata"] == {"signature_def": _proto_as_json(signatures)}
+
+
+def test_errors():
     assert _loads(answers.error('a "b"\n\ud800')) == {"error": 'a "b"\n\ud800'}
 
 

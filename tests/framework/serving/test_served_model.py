@@ -7,10 +7,12 @@ import shutil
 import weakref
 
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
+from framework.serving.locating import versions_base
 from framework.serving.rest.errors import RequestError
 from framework.serving.rest.paths import Target
 from framework.serving.server.versions import ServedModel, VersionPolicy
@@ -207,6 +209,51 @@ def test_a_single_saved_model(small, tmp_path):
     assert serve(scenario, small) == [1]
     put(small, tmp_path / "mine")
     assert serve(scenario, tmp_path / "mine") == [1]
+
+
+def test_a_run_that_has_just_begun(tmp_path, small):
+    (tmp_path / "config.json").write_text("{}")
+    base = versions_base(tmp_path)
+    assert base == tmp_path / "export"
+
+    async def scenario(model):
+        await model.poll()
+        assert not model.is_available
+        base.mkdir()
+        await model.poll()
+        put(small, base / "1")
+        await model.poll()
+        assert model.available == [1]
+
+    serve(scenario, base)
+    assert versions_base(tmp_path) == versions_base(base) == base
+    assert versions_base(small) == small
+    assert versions_base(tmp_path / "nowhere") == tmp_path / "nowhere"
+
+
+def test_memory_of_versions_that_go_is_freed(tmp_path):
+    """Six times a version of 20 MB."""
+    saved = tmp_path / "saved"
+    module = tf.Module()
+    module.weights = tf.Variable(tf.zeros([5_000_000]))
+    serve_sum = tf.function(lambda x: {"y": x + tf.reduce_mean(module.weights)})
+    signature = serve_sum.get_concrete_function(tf.TensorSpec([None], tf.float32, "x"))
+    tf.saved_model.save(module, str(saved), signatures=signature)
+    base = tmp_path / "versions"
+    base.mkdir()
+
+    async def scenario(model):
+        sizes = []
+        for number in range(1, 7):
+            shutil.copytree(saved, base / str(number), copy_function=os.link)
+            await model.poll()
+            assert model.available == [number]
+            await asyncio.get_running_loop().run_in_executor(model._loader, gc.collect)
+            sizes.append(psutil.Process().memory_info().rss / 2**20)
+        return sizes
+
+    sizes = serve(scenario, base)
+    assert sizes[-1] - sizes[1] < 50
 
 
 def test_nothing_there(tmp_path):
