@@ -50,15 +50,25 @@ def parse_numbers(
     values: Sequence[Any], missing: Collection[str], dtype: Any = np.float32
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Numbers `[rows]`, NaN where one is missing."""
-    try:
-        plain = [None if is_missing(value) or value in missing else value for value in values]
-        if bool not in set(map(type, plain)):
-            numbers = np.array(plain, np.float64)
-            if not (np.abs(numbers) > LARGEST).any():
-                return numbers.astype(dtype), {}
-    except (TypeError, ValueError, OverflowError):
-        pass
+    if not any(number_of(word) is not None for word in missing):
+        numbers = _all_numbers(values)
+        if numbers is not None:
+            return numbers.astype(dtype), {}
+    numbers = _all_numbers([None if is_missing(value) or value in missing else value for value in values])
+    if numbers is not None:
+        return numbers.astype(dtype), {}
     return parse_each(values, number_of, np.nan, dtype, missing, _EXPECTED[NUMERIC])
+
+
+def _all_numbers(values: Sequence[Any]) -> np.ndarray | None:
+    """float64 `[rows]` by NumPy's own loop, `None` for NaN; `None` where one is something else."""
+    if bool in set(map(type, values)):
+        return None
+    try:
+        numbers = np.array(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return None if (np.abs(numbers) > LARGEST).any() else numbers
 
 
 def parse_each(

@@ -22,6 +22,7 @@ from framework.data.tables.division import Division, divide_rows
 from framework.data.tables.encoding import Encoding
 from framework.data.tables.loading import load
 from framework.data.tables.rows import Rows, RowSource
+from framework.data.tables.scanning import TEXT
 from framework.tasks.classification import BinaryClassification, Classification
 from framework.tasks.regression import Regression
 from framework.tasks.task import Task
@@ -88,7 +89,13 @@ class TablePipeline(Pipeline):
         # Not from `train`, for which every image would be read and decoded: nothing is learned of them.
         skipped = self.skipped.get(TRAIN)
         rows = self._train.without(skipped) if skipped else self._train
-        return collect(rows.batches(1024), self._encoding.accumulators(self.columns))
+        learned = collect(rows.batches(1024), self._encoding.accumulators(self.columns))
+        for column in self.columns:
+            if column.kind == TEXT and not len(learned[column.name]):
+                raise ValueError(
+                    f"No token is in the training texts of {column.title!r}: leave it out, or standardize less."
+                )
+        return learned
 
     def preprocess(self, features):
         return {

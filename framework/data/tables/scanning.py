@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from framework.data.tables.values import LARGEST, is_missing, what_it_is
+from framework.data.tables.values import LARGEST, is_missing, number_of, what_it_is
 
 NUMERIC = "numeric"
 BOOLEAN = "boolean"
@@ -57,38 +57,48 @@ class ColumnScan:
         self.text_length = 0
         self.is_whole = True
         self._missing = frozenset() if typed else frozenset(missing)
+        self._has_numbers_for_missing = any(number_of(word) is not None for word in self._missing)
         self._counts: collections.Counter[str] = collections.Counter()
         self._has_codes = False
         self._offsets: set[float] = set()
 
     def update(self, values: Sequence[Any]) -> None:
         """Looks at the next block's values."""
+        if not self._has_numbers_for_missing and self._note_numbers(values):
+            self._counts["number"] += len(values)
+            known = values
+        else:
+            known = self._update_one_by_one(values)
+        if len(self.distinct) < DISTINCT:
+            self.distinct.update(known)
+        self.num_rows += len(values)
+
+    def _update_one_by_one(self, values: Sequence[Any]) -> list[Any]:
+        """Counts what values are; returns those that are neither missing nor structures."""
         there = [value for value in values if not is_missing(value)]
         known = [value for value in there if value not in self._missing] if self._missing else there
         self.blank += len(values) - len(there)
         if len(known) < len(there):
             self.marked += len(there) - len(known)
             self.words |= self._missing.intersection(there)
-        if not self._see_numbers(known):
-            plain = [value for value in known if not isinstance(value, (list, dict))]
-            self._counts["structure"] += len(known) - len(plain)
-            numbers = []
-            for value, count in collections.Counter(plain).items():
-                what = what_it_is(value, typed=self.typed)
-                self._counts[what] += count
-                if what == "number":
-                    numbers.append(value)
-                elif isinstance(value, str):
-                    self.text_length += len(value) * count
-            self._counts["number"] -= len(numbers)  # which are counted by
-            self._see_numbers(numbers)
-            known = plain
-        if len(self.distinct) < DISTINCT:
-            self.distinct.update(known)
-        self.num_rows += len(values)
+        if self._note_numbers(known):
+            self._counts["number"] += len(known)
+            return known
+        plain = [value for value in known if not isinstance(value, (list, dict))]
+        self._counts["structure"] += len(known) - len(plain)
+        numbers = []
+        for value, count in collections.Counter(plain).items():
+            what = what_it_is(value, typed=self.typed)
+            self._counts[what] += count
+            if what == "number":
+                numbers.append(value)
+            elif isinstance(value, str):
+                self.text_length += len(value) * count
+        self._note_numbers(numbers)
+        return plain
 
-    def _see_numbers(self, values: list[Any]) -> bool:
-        """Takes values that are numbers throughout, in NumPy's own loops; says whether they are."""
+    def _note_numbers(self, values: Sequence[Any]) -> bool:
+        """Looks at values that are numbers throughout, in NumPy's own loops; says whether they are."""
         kinds = set(map(type, values))
         if not (kinds <= {int, float} if self.typed else kinds <= {str}):
             return False
@@ -98,7 +108,6 @@ class ColumnScan:
             return False
         if not (np.abs(numbers) <= LARGEST).all():
             return False
-        self._counts["number"] += len(values)
         self.largest = max(self.largest, float(np.abs(numbers).max(initial=0.0)))
         if self.typed:
             self.is_whole &= kinds <= {int}
@@ -107,9 +116,8 @@ class ColumnScan:
             self.is_whole &= not set(text) - set("\n-0123456789")
             self._has_codes |= _CODE.search(text) is not None
         if len(self._offsets) < 2:
-            self._offsets.update(
-                np.unique(numbers - np.arange(self.num_rows, self.num_rows + len(numbers)))[:2].tolist()
-            )
+            offsets = numbers - np.arange(self.num_rows, self.num_rows + len(numbers))
+            self._offsets.update(np.unique(offsets)[:2].tolist())
         return True
 
     @property

@@ -91,6 +91,11 @@ def test_a_long_field_and_many_blocks(tmp_path):
     assert columns["b"][1:] == [str(number) for number in range(count)]
 
 
+def test_blank_lines_of_a_whole_block_end_nothing(tmp_path):
+    columns, rows, faults = read_csv(tmp_path, "a\n1\n" + "\n" * 2 * BLOCK + "2\n")
+    assert (columns, rows, faults) == ({"a": ["1", "2"]}, [2, 2 * BLOCK + 3], [])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

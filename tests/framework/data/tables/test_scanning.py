@@ -76,6 +76,17 @@ def test_structures_are_no_kind(value):
         scanned([value, 1], typed=True).kind()
 
 
+@pytest.mark.parametrize("missing", [("-999",), ("-999", "NA")])
+def test_a_number_may_stand_for_a_missing_one(missing):
+    values = ["1", "-999", "2.5"]
+    scan = ColumnScan(typed=False, missing=missing)
+    scan.update(values)
+    assert (scan.marked, scan.distinct, scan.largest) == (1, {"1", "2.5"}, 2.5)
+    array, faults = parse_column(values, column(NUMERIC, Feature((), "float32")), missing)
+    np.testing.assert_array_equal(array, [1.0, np.nan, 2.5])
+    assert faults == {}
+
+
 def test_what_is_counted():
     scan = scanned(["1", "", "NA", "2", "2", "x"])
     assert (scan.num_rows, scan.blank, scan.marked, scan.known) == (6, 1, 1, 4)
