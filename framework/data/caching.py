@@ -22,6 +22,7 @@ from framework.data.checking import explain
 from framework.data.combining import digest
 from framework.data.decoding import decode_all, encoded_names
 from framework.data.fetching import FetchingSource
+from framework.data.random import without_autograph
 from framework.data.sources import Example, Source
 from framework.data.statistics import progress
 from framework.features import Feature, describe
@@ -105,6 +106,7 @@ class CachedSource(FetchingSource):
     def fingerprint(self) -> str:
         return digest(self, [self.source])
 
+    @without_autograph
     def gather(self, indices: tf.Tensor) -> Example:
         with tf.init_scope():  # before any step, and where TensorFlow can still be called
             self.fill()

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from framework.data.random import without_autograph
 from framework.data.sources import ArraySource, Example, Source
 
 # Looking at a file is mostly waiting, the longer the farther away it lies; Python's part is done in one thread anyway.
@@ -83,6 +84,7 @@ class FileSource(Source):
     def random_access(self) -> bool:
         return True
 
+    @without_autograph
     def gather(self, indices: tf.Tensor) -> Example:
         rows = self._rows.gather(indices)
         read = {
@@ -157,13 +159,13 @@ def printable(path: str) -> str:
 
 
 def _content(path: str) -> bytes:
-    """A digest of a file's size and middle; of nothing where there is no such file."""
+    """A digest of a file's size and middle; of its name where it can't be read."""
     try:
         with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             sample = os.pread(file.fileno(), _SAMPLE, max(0, (size - _SAMPLE) // 2))
     except OSError:
-        return hashlib.blake2b(digest_size=16).digest()
+        return hashlib.blake2b(os.fsencode(os.path.basename(path)), digest_size=16).digest()
     return hashlib.blake2b(size.to_bytes(8, "little") + sample, digest_size=16).digest()
 
 

@@ -16,6 +16,7 @@ import tensorflow as tf
 from framework.data.augment.affine import Motion
 from framework.data.augment.images import part_of
 from framework.data.augment.scalar_draws import salt_of, uniform
+from framework.data.random import without_autograph
 from framework.extras import require
 from framework.media import Image, centre_crop
 
@@ -44,6 +45,7 @@ class SingleWarp:
         self._shape = cast(tuple[int, int, int], image.shape)  # an Image has no axis of varying length
         self._salt = salt_of("random_affine", salt)
 
+    @without_autograph
     def __call__(self, pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """One image.
 
@@ -57,6 +59,7 @@ class SingleWarp:
         warped = tf.numpy_function(self._warp, [self._fitted(pixels), seed], tf.uint8, stateful=False)
         return tf.ensure_shape(warped, self._shape)
 
+    @without_autograph
     def batch(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """A batch of images that have the size already, uint8 `[batch, *image.shape]`; seeds int64 `[batch, 2]`."""
 
