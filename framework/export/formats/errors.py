@@ -8,14 +8,16 @@ class FormatError(RuntimeError):
 
     Attributes:
         format: The format's name.
+        details: All that the converter said.
     """
 
-    def __init__(self, name: str, message: str):
+    def __init__(self, name: str, message: str, details: str = ""):
         super().__init__(message)
         self.format = name
+        self.details = details
 
     def __reduce__(self):
-        return type(self), (self.format, str(self))
+        return type(self), (self.format, str(self), self.details)
 
 
 class FormatRefused(FormatError):
