@@ -7,6 +7,19 @@ if __name__ == "pipelines":
     # this package. Theirs comes first; ours are reached through the registry.
     __path__ = [folder for folder in pkgutil.extend_path(__path__, __name__) if folder not in __path__] + __path__
 else:
-    from . import diabetes, digits, hf, multimodal, records, table, text, tfds, windows, wine
+    from . import diabetes, digits, hf, image_folder, multimodal, records, sequences, table, text, tfds, windows, wine
 
-    __all__ = ["diabetes", "digits", "hf", "multimodal", "records", "table", "text", "tfds", "windows", "wine"]
+    __all__ = [
+        "diabetes",
+        "digits",
+        "hf",
+        "image_folder",
+        "multimodal",
+        "records",
+        "sequences",
+        "table",
+        "text",
+        "tfds",
+        "windows",
+        "wine",
+    ]

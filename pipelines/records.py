@@ -64,18 +64,8 @@ class Records(framework.Pipeline):
         self._shuffle_buffer = shuffle_buffer
         self._sources: dict[str, records.RecordSource] = {}
         self._data = records.DataSet.find(path, features, labels, weights)
-        self.features = {name: field.feature for name, field in self._data.schema.features.items()}
-        self.task = self._choose_task(task, num_classes, class_names)
-
-    def _choose_task(self, task, num_classes, class_names):
-        if isinstance(task, tasks.Task):
-            return task
-        sidecar = self._data.sidecar
-        described = task or (sidecar.task if sidecar and num_classes is None and class_names is None else None)
-        if described:
-            return records.parse_task(described)
-        label = self._data.schema.structure(lambda field: field.feature).labels
-        return records.task_of_label(label, num_classes=num_classes, class_names=class_names)
+        self.features = self._data.schema.raw
+        self.task = self._data.task(task, num_classes=num_classes, class_names=class_names)
 
     def source(self, phase):
         if phase in self._data.files and phase not in self._sources:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import pathlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -53,6 +53,8 @@ __all__ = [
     "progress",
     "vocabulary",
 ]
+
+Batch = TypeVar("Batch")
 
 
 class UnknownStatisticError(KeyError):
@@ -203,8 +205,8 @@ def collect(
 
 
 def progress(
-    batches: Iterable[Example], title: str, *, total: int | None = None, verbose: bool | None = None
-) -> Iterator[Example]:
+    batches: Iterable[Batch], title: str, *, total: int | None = None, verbose: bool | None = None
+) -> Iterator[Batch]:
     """The batches one by one, with a progress bar under a title; for arguments see `collect`."""
     if verbose is None:
         verbose = sys.stdout.isatty()

@@ -1,9 +1,9 @@
-"""TFRecord files of `tf.Example`s: written, read, checked and described; ours and other people's.
+"""TFRecord files of `tf.Example`s or sequences: written, read, checked and described; ours and other people's.
 
 framing         the file format: lengths, checksums, records
 index           where each record begins
 feature_text    features as text
-schema          what is in a record
+schema          what is in a record: a tf.Example or (sequence_schema) a tf.train.SequenceExample
 summary         what examples look like, in numbers that can be added up
 sidecar         `dataset.json`, beside the records
 reading         any record at any time, or all of them in turn
@@ -23,6 +23,7 @@ from framework.data.records.finding import find_files, find_splits, seen_keys
 from framework.data.records.framing import CorruptRecordError, read_records
 from framework.data.records.index import Index, load_index, make_index
 from framework.data.records.schema import Field, Schema
+from framework.data.records.sequence_schema import SequenceSchema, seen_sequence_keys
 from framework.data.records.sidecar import Shard, Sidecar, Split
 from framework.data.records.source import RecordSource
 from framework.data.records.split_writer import Layout
@@ -39,6 +40,7 @@ __all__ = [
     "Problem",
     "RecordSource",
     "Schema",
+    "SequenceSchema",
     "Shard",
     "Sidecar",
     "Split",
@@ -51,6 +53,7 @@ __all__ = [
     "parse_task",
     "read_records",
     "seen_keys",
+    "seen_sequence_keys",
     "task_of_label",
     "verify",
     "verify_data_set",

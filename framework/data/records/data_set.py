@@ -9,8 +9,11 @@ from typing import Any
 
 from framework.data.records.finding import find_splits, seen_keys
 from framework.data.records.schema import Schema
+from framework.data.records.sequence_schema import SequenceSchema, infer_features, seen_sequence_keys
 from framework.data.records.sidecar import Shard, Sidecar
 from framework.data.records.source import RecordSource
+from framework.data.records.task import parse_task, task_of_label
+from framework.tasks.task import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,19 +37,23 @@ class DataSet:
         features: Mapping[str, Any] | None = None,
         labels: Any = None,
         weights: Any = None,
+        *,
+        kind: type[Schema] = Schema,
     ) -> DataSet:
         """Finds a data set.
 
         Args:
             path: A directory with a `dataset.json`, or what `find_splits` takes.
             features: See `Schema.parse_description`; needed where there is no `dataset.json`, and used instead of what
-                it says otherwise. So are `labels` and `weights`.
+                it says otherwise. So are `labels` and `weights`. Those of sequences are by default what is seen.
             labels: See there.
             weights: See there.
+            kind: Of what protos the records are.
 
         Raises:
             FileNotFoundError: There are no such files.
-            ValueError: Nobody says what is in the files; the message says what seems to be.
+            ValueError: Nobody says what is in the files, and the message says what seems to be; or it is protos of
+                another kind.
         """
         sidecar = None
         if not isinstance(path, Mapping):
@@ -58,13 +65,21 @@ class DataSet:
         else:
             splits = sidecar.splits.items()
             files = {name: [os.path.join(path, shard.file) for shard in split.shards] for name, split in splits}  # type: ignore[arg-type]
+        if features is None and labels is not None and sidecar is None and kind is SequenceSchema:
+            features = infer_features(next(iter(files.values())), labels, weights)
         if features is not None and labels is not None:
-            return cls(Schema.parse_description(features, labels, weights), files, sidecar)
+            return cls(kind.parse_description(features, labels, weights), files, sidecar)
         if sidecar is None or features is not None or labels is not None:
             first = next(iter(files.values()))
+            seen = seen_sequence_keys(first) if kind is SequenceSchema else seen_keys(first)
             raise ValueError(
                 f"Nobody says what is in {path}: give features= and labels=, such as features={{'image': 'image(224, "
-                f"224, 3) from image/encoded'}} and labels='int64 from label'. There seem to be {seen_keys(first)}."
+                f"224, 3) from image/encoded'}} and labels='int64 from label'. There seem to be {seen}."
+            )
+        if type(sidecar.schema) is not kind:
+            raise ValueError(
+                f"The records in {path} are {sidecar.schema.proto}, expected {kind.proto}: the pipelines 'records' and "
+                "'sequences' are for one of them each."
             )
         return cls(sidecar.schema, files, sidecar)
 
@@ -76,6 +91,31 @@ class DataSet:
         """The schema of one split: without weights where it has none."""
         has_weights = self.sidecar is None or self.sidecar.splits[split].weighted
         return self.schema if has_weights else dataclasses.replace(self.schema, weights=None)
+
+    def task(
+        self,
+        given: Mapping[str, Any] | Task | None = None,
+        *,
+        num_classes: int | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> Task:
+        """The task: as it is given, as the data set says, or as the label speaks for.
+
+        Args:
+            given: A task, or its description; see `parse_task`.
+            num_classes: See `task_of_label`.
+            class_names: See there.
+
+        Raises:
+            ValueError: There is no such task, or nobody tells.
+        """
+        if isinstance(given, Task):
+            return given
+        said = self.sidecar.task if self.sidecar and num_classes is None and class_names is None else None
+        if given or said:
+            return parse_task(given or said)  # type: ignore[arg-type]
+        label = self.schema.structure(lambda field: field.feature).labels
+        return task_of_label(label, num_classes=num_classes, class_names=class_names)
 
     def source(self, split: str, *, shuffle_buffer: int = 10_000) -> RecordSource:
         """The examples of a split.

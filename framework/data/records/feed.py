@@ -43,11 +43,12 @@ class SourceFeed(Feed):
     Args:
         source: Where they are.
         features: What a pipeline declares of its features, by which a string is known to be an image.
+        kind: Of what protos the records will be.
     """
 
-    def __init__(self, source: Source, features: Mapping[str, Feature]):
+    def __init__(self, source: Source, features: Mapping[str, Feature], kind: type[Schema] = Schema):
         self._source = source
-        self.schema = Schema.of_source(source, features)
+        self.schema = kind.of_source(source, features)
         self.num_examples = source.num_examples
         self.fingerprint = source.fingerprint()
         self.random_access = source.random_access
@@ -74,6 +75,7 @@ class IterableFeed(Feed):
         features: What features are, where it isn't to be told from the first example: that one varies in length, or
             that its bytes are an image.
         labels: The same for the label, or a dict for several heads.
+        kind: Of what protos the records will be.
 
     Raises:
         TypeError: Nobody knows how many examples there are.
@@ -87,6 +89,7 @@ class IterableFeed(Feed):
         num_examples: int | None = None,
         features: Mapping[str, Feature] | None = None,
         labels: Any = None,
+        kind: type[Schema] = Schema,
     ):
         if num_examples is None:
             if not isinstance(examples, Sized):
@@ -101,7 +104,7 @@ class IterableFeed(Feed):
         if first is None:
             raise ValueError(f"Expected {num_examples} examples, there are none.")
         self._stream = enumerate(itertools.chain([first], stream))
-        self.schema = _infer(first, features or {}, labels)
+        self.schema = _infer(first, features or {}, labels, kind)
 
     def read(self, indices: Sequence[int]) -> Iterator[Example]:
         if self._examples is not None:
@@ -149,7 +152,7 @@ def _parts(example: Any) -> tuple[Mapping[str, Any], Any, Any]:
     return example if len(example) == 3 else (*example, None)
 
 
-def _infer(example: Any, features: Mapping[str, Feature], labels: Any) -> Schema:
+def _infer(example: Any, features: Mapping[str, Feature], labels: Any, kind: type[Schema]) -> Schema:
     """The schema of what is written, of its first example and what is declared."""
     found, label, weight = _parts(example)
     is_heads = isinstance(label, Mapping)
@@ -159,7 +162,7 @@ def _infer(example: Any, features: Mapping[str, Feature], labels: Any) -> Schema
     chosen = {name: features.get(name) or _feature_of(value) for name, value in found.items()}
     if labels is None:
         labels = {head: _feature_of(of) for head, of in label.items()} if is_heads else _feature_of(label)
-    return Schema.of(chosen, labels, weighted=weight is not None)
+    return kind.of(chosen, labels, weighted=weight is not None)
 
 
 def _feature_of(value: Any) -> Feature:

@@ -22,8 +22,8 @@ _WORDS = {
     "test": TEST,
 }
 _OTHER_FILES = (".json", ".txt", ".md", ".csv", ".index", ".lock")
-_LOOKED_AT = 100
-_TYPES = {"bytes_list": "string", "float_list": "float32", "int64_list": "int64"}
+LOOKED_AT = 100
+TYPES = {"bytes_list": "string", "float_list": "float32", "int64_list": "int64"}
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM")
 
 
@@ -83,7 +83,7 @@ def seen_keys(paths: Sequence[str]) -> dict[str, str]:
 
     Lengths are told, shapes and meanings aren't: an image may have been flattened, a number may be a label.
     """
-    return _seen(record for _, record, _ in itertools.islice(read_records(paths[0]), _LOOKED_AT))
+    return _seen(record for _, record, _ in itertools.islice(read_records(paths[0]), LOOKED_AT))
 
 
 def _seen(records: Iterable[bytes]) -> dict[str, str]:
@@ -95,7 +95,7 @@ def _seen(records: Iterable[bytes]) -> dict[str, str]:
             if kind is not None:
                 items = getattr(value, kind).value
                 is_image = kind == "bytes_list" and bool(items) and items[0].startswith(_IMAGES)
-                types[key] = "image(height, width, 3)" if is_image else _TYPES[kind]
+                types[key] = "image(height, width, 3)" if is_image else TYPES[kind]
                 lengths.setdefault(key, set()).add(len(items))
     return {key: types[key] + _axes(lengths[key]) for key in sorted(types)}
 

@@ -74,7 +74,7 @@ def load_index(path: str | os.PathLike[str], name: str | None = None) -> Index:
     """
     path = os.fspath(path)
     before = stamp(path)
-    for place in _places(path):
+    for place in places(path):
         index = _unpack(place, before)
         if index is not None:
             return index
@@ -136,7 +136,7 @@ def keep_index(path: str | os.PathLike[str], index: Index, known_by: Stamp | Non
     path = os.fspath(path)
     head = _HEAD.pack(*(known_by or stamp(path)), len(index.lengths))
     body = head + index.lengths.tobytes() + index.crcs.tobytes()
-    for place in _places(path):
+    for place in places(path):
         with contextlib.suppress(OSError):  # read-only or full, here or there: then it is made again next time
             place.parent.mkdir(parents=True, exist_ok=True)
             with files.replacing(place) as temporary:
@@ -160,7 +160,7 @@ def _unpack(place: pathlib.Path, known_by: Stamp) -> Index | None:
     return Index(arrays[:count], arrays[count:])
 
 
-def _places(path: str) -> list[pathlib.Path]:
+def places(path: str) -> list[pathlib.Path]:
     """Where the index of a file may be kept, the best first."""
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     if not is_local(path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -99,6 +99,9 @@ class Schema:
     labels: Field | Mapping[str, Field]
     weights: Field | None = None
 
+    # What a record is.
+    proto: ClassVar[str] = "tf.train.Example"
+
     def __post_init__(self):
         check_names(self.features, "The records' features")
         listed: dict[str, Feature] = {}
@@ -153,6 +156,11 @@ class Schema:
         heads = {head: of_field(field) for head, field in _items(self.labels)}
         labels = heads if isinstance(self.labels, Mapping) else heads[""]
         return Example(features, labels, of_field(self.weights) if self.weights else None)
+
+    @property
+    def raw(self) -> dict[str, Feature]:
+        """The features of an example, when decoded."""
+        return {name: field.feature for name, field in self.features.items()}
 
     @property
     def listed(self) -> dict[str, Feature]:
@@ -218,10 +226,11 @@ class Schema:
             return Fault("corrupt record", None, f"its {len(record)} bytes are no tf.Example")
         for title, field in self.titled():
             # Asking a map of protos for what it hasn't would add it.
-            fault = _list_fault(found[field.key] if field.key in found else tf.train.Feature(), field)
+            fault = list_fault(found[field.key] if field.key in found else tf.train.Feature(), field)
             if fault:
                 kind, reason = fault
-                return Fault(kind, title if field.key in title else f"{title} (key {field.key!r})", reason)
+                is_plain = title in (field.key, f"feature {field.key!r}")
+                return Fault(kind, title if is_plain else f"{title} (key {field.key!r})", reason)
         return None
 
     def describe(self) -> dict[str, Any]:
@@ -262,7 +271,7 @@ def _label_key(head: str) -> str:
     return f"{LABEL}/{head}" if head else LABEL
 
 
-def _list_fault(found: tf.train.Feature, field: Field) -> tuple[str, str] | None:
+def list_fault(found: tf.train.Feature, field: Field) -> tuple[str, str] | None:
     """What kind of fault there is in what a key holds, and what was got and expected."""
     feature = field.listed
     kind = found.WhichOneof("kind")

@@ -15,13 +15,15 @@ import tensorflow as tf
 from framework import files
 from framework.data.records.framing import open_file
 from framework.data.records.schema import Schema
+from framework.data.records.sequence_schema import parse_schema
 from framework.data.records.summary import Summary
 
 NAME = "dataset.json"
 _PIECE = 1 << 20
 _FORMAT = "keras-shipyard records 1"
 _HOW_TO_READ = (
-    "TFRecord files of tf.Example; those whose names end in .gz are compressed with gzip.",
+    "TFRecord files of the protos that schema names, by default tf.train.Example; those whose names end in .gz are "
+    "compressed with gzip. In a tf.train.SequenceExample features whose shape begins with None are feature lists.",
     "lists: what each key holds. Shapes and dtypes are in schema; a list holds an array's values row by row.",
     "image: the bytes of an image file. float16, bfloat16 and float32 are in a float_list, without loss.",
     "float64 and uint64 are in an int64_list, as the int64 with the same 64 bits: numpy's values.view('float64').",
@@ -126,7 +128,7 @@ class Sidecar:
             if content.pop("format") != _FORMAT:
                 raise ValueError(f"expected the format {_FORMAT!r}")
             splits = {name: _parse_split(split) for name, split in content.pop("splits").items()}
-            schema = Schema.parse_description(**content.pop("schema"))
+            schema = parse_schema(content.pop("schema"))
             made = cls(schema, content.pop("task"), splits, content.pop("made_from"))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path} isn't the sidecar of a data set of records: {error!r}.") from error
@@ -151,8 +153,6 @@ def _read(path: str) -> dict[str, Any]:
             content = json.loads(file.read())
     except ValueError as error:
         raise ValueError(f"{path} isn't valid JSON: {error}") from error
-    except tf.errors.NotFoundError as error:
-        raise FileNotFoundError(f"There is no file {path}.") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} isn't the sidecar of a data set of records: it holds a {type(content).__name__}.")
     return content

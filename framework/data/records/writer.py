@@ -10,6 +10,7 @@ from typing import Any
 from framework.data.phases import PHASES, TRAIN, check_phase
 from framework.data.pipeline import Pipeline
 from framework.data.records.feed import Feed, IterableFeed, SourceFeed
+from framework.data.records.schema import Schema
 from framework.data.records.sidecar import Sidecar
 from framework.data.records.split_writer import Layout, SplitWriter
 from framework.data.sources import Source
@@ -27,6 +28,7 @@ def write(
     features: Mapping[str, Feature] | None = None,
     labels: Any = None,
     num_examples: int | None = None,
+    kind: type[Schema] = Schema,
     on_written: Callable[[int], Any] | None = None,
 ) -> Sidecar:
     """Writes a split of a data set, and `dataset.json`, by which it is read.
@@ -50,6 +52,8 @@ def write(
         features: `{name: Feature}` of those that can't be told from the data: images, and what varies in length.
         labels: The label's `Feature`, or a dict of them, where it can't be told from the data.
         num_examples: Of an iterable without a length.
+        kind: `SequenceSchema` writes `tf.train.SequenceExample`s, in which features whose first axis is `None` are
+            feature lists.
         on_written: Told after each few examples how many they were, those of kept files included.
 
     Returns:
@@ -60,9 +64,9 @@ def write(
         ValueError: An example isn't like the others, or there are fewer than files.
     """
     if isinstance(examples, Source):
-        feed: Feed = SourceFeed(examples, features or {})
+        feed: Feed = SourceFeed(examples, features or {}, kind)
     else:
-        feed = IterableFeed(examples, num_examples=num_examples, features=features, labels=labels)
+        feed = IterableFeed(examples, num_examples=num_examples, features=features, labels=labels, kind=kind)
     about = {"task": task and task.describe(), "made_from": None}
     return SplitWriter(feed, directory, check_phase(split), layout or Layout(), on_written).write(about)
 

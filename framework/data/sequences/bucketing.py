@@ -94,6 +94,15 @@ class BucketedSource(Source):
     def epoch_order(self, seed: tf.Tensor, epoch: tf.Tensor, batch_size: int) -> tf.Tensor:
         return bucketed_order(self._buckets, seed, epoch, batch_size)
 
+    def padding(self, batch_size: int) -> tuple[float, float]:
+        """The shares of a training epoch's steps that are padding: shuffled without buckets, and with them."""
+        zero = tf.constant(0, tf.int64)
+        plain, bucketed = super().epoch_order(zero, zero, batch_size), self.epoch_order(zero, zero, batch_size)
+        return (
+            padding_share(self.lengths, plain.numpy(), batch_size),
+            padding_share(self.lengths, bucketed.numpy(), batch_size),
+        )
+
     def without(self, indices: Sequence[int]) -> BucketedSource:
         kept = np.delete(self.lengths, np.asarray(indices, np.int64))
         return BucketedSource(self.source.without(indices), kept, spread=self.spread)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from framework.features import Feature, from_storage, to_storage
-
-LENGTH = "length"
 
 
 def is_sequence(feature: Feature) -> bool:
@@ -19,7 +18,7 @@ def is_sequence(feature: Feature) -> bool:
 
 def parse_sequence_examples(
     serialized: tf.Tensor, features: Mapping[str, Feature], *, names: tf.Tensor | None = None
-) -> dict[str, tf.Tensor]:
+) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """Parses a batch of serialized `tf.train.SequenceExample` protos.
 
     Args:
@@ -28,8 +27,8 @@ def parse_sequence_examples(
         names: string `[batch]`: where each proto comes from, for TensorFlow's messages.
 
     Returns:
-        `{name: [batch, *shape]}` in the features' own dtypes, feature lists zero-padded to the longest of the batch,
-        and `"length"` int64 `[batch]`: the steps that an example has.
+        `{name: [batch, *shape]}` in the features' own dtypes, feature lists zero-padded to the longest of the batch;
+        and int64 `[batch]`, the steps that each example has.
 
     Raises:
         tf.errors.InvalidArgumentError: A proto is malformed, lacks a feature or holds another type or number of values,
@@ -52,16 +51,18 @@ def parse_sequence_examples(
             name: from_storage(of_steps[name] if is_sequence(feature) else of_context[name], feature, name)
             for name, feature in features.items()
         }
-        return {**parsed, LENGTH: tf.identity(length)}
+        return parsed, tf.identity(length)
 
 
-def serialize_sequence_examples(values: Mapping[str, np.ndarray], features: Mapping[str, Feature]) -> np.ndarray:
+def serialize_sequence_examples(
+    values: Mapping[str, Any], features: Mapping[str, Feature], length: np.ndarray | None = None
+) -> np.ndarray:
     """The opposite of `parse_sequence_examples`: a batch as serialized protos, bytes objects `[batch]`.
 
     Args:
-        values: `{name: [batch, ...]}` padded, and `"length"` integer `[batch]`; or feature lists as one array for each
-            example, in a list, of which no length is needed.
+        values: `{name: [batch, ...]}`; without `length`, of a feature list one array `[time, ...]` for each example.
         features: What they are.
+        length: Steps of each example, integer `[batch]`; what comes after them is padding.
     """
     protos = []
     for row in range(len(values[next(iter(features))])):
@@ -69,7 +70,7 @@ def serialize_sequence_examples(values: Mapping[str, np.ndarray], features: Mapp
         for name, feature in features.items():
             value = values[name][row]
             if is_sequence(feature):
-                steps = value[: int(values[LENGTH][row])] if LENGTH in values else value
+                steps = value if length is None else value[: int(length[row])]
                 lists[name] = tf.train.FeatureList(feature=[to_storage(step, feature) for step in steps])
             else:
                 context[name] = to_storage(value, feature)
