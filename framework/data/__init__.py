@@ -1,6 +1,9 @@
 """From what lies on disk to what the model is fed, for training, evaluation and serving.
 
 sources         one split: random access (`ArraySource`) or a stream (`DatasetSource`)
+fetching        a source whose batches Python fetches: `series` and `windows` of a long table, `adapters` for the
+                data sets of other libraries
+records         TFRecord files; `sequences` in them, padded, masked and bucketed by length
 splits, shares  train, validation and test of one source; folds; part of it
 sampling        epochs in which classes are balanced, sources mixed by rates, examples weighted
 pipeline        what a person writes: features, task, source, augment, preprocess, signatures

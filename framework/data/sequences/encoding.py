@@ -23,9 +23,9 @@ from framework.features import Feature
 from framework.registry import did_you_mean
 
 MASK = "mask"
-# Of the training split's lengths, kept for people to look at.
-SHARES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
-_LONGEST = "longest"
+# Of the training split's lengths, for people to look at: from the shortest to the longest.
+_SHARES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
+_PERCENTILES, _LONGEST = "percentiles", "longest"
 _KINDS = (NUMERIC, CATEGORICAL)
 
 
@@ -83,15 +83,17 @@ class SequenceEncoding:
         return self.types.get(name, CATEGORICAL if discrete and not axes else NUMERIC)
 
     def learn(self, train: Iterable[Example]) -> dict[str, np.ndarray]:
-        """Statistics of the training examples, in one pass."""
+        """Statistics of the training examples, in one pass: `"length/p95"` and the like among them."""
         collector = Collector(self._accumulators())
         for example in progress(train, "Learning statistics"):
             collector.update(Example(self._present(example.features), None))
-        return collector.result()
+        learned = collector.result()
+        lengths = learned.pop(f"{LENGTH}/{_PERCENTILES}")
+        return learned | {f"{LENGTH}/p{100 * share:g}": value for share, value in zip(_SHARES, lengths, strict=True)}
 
     def _accumulators(self) -> dict[str, list[Accumulator]]:
         shares = [] if self.max_length is None or isinstance(self.max_length, int) else [self.max_length]
-        found: dict[str, list[Accumulator]] = {LENGTH: [Quantiles(SHARES)]}
+        found: dict[str, list[Accumulator]] = {LENGTH: [Quantiles(_SHARES, name=_PERCENTILES)]}
         found[LENGTH] += [Quantiles(shares, name=_LONGEST)] if shares else []
         for name, feature in self.features.items():
             if is_sequence(feature):
