@@ -278,7 +278,10 @@ def canonical(example, row: int) -> tuple:
 
 def run_cases(first: int, last: int) -> tuple[list[tuple[int, str, str]], float]:
     """`(number, verdict, what was done)` of some cases, and by how many MB they made this process grow."""
+    import tensorflow as tf
+
     logging.set_verbosity(logging.FATAL)
+    tf.get_logger().setLevel("ERROR")  # it would warn of every source's own parser
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["XDG_CACHE_HOME"] = temporary
         campaign = Campaign(pathlib.Path(temporary))

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from framework.data.phases import PHASES, TEST, TRAIN, VALIDATION, check_phase
 from framework.data.records.framing import read_records
@@ -40,8 +41,7 @@ def find_splits(path: str | os.PathLike[str] | Mapping[str, str]) -> dict[str, l
     """
     if isinstance(path, Mapping):
         return {check_phase(phase): find_files(pattern) for phase, pattern in path.items()}
-    path = os.fspath(path)
-    files = find_files(os.path.join(path, "*") if tf.io.gfile.isdir(path) else path)
+    files = find_files(os.fspath(path))
     phases = {file: phase_of(file) for file in files}
     if not any(phases.values()):
         return {TRAIN: files}
@@ -49,12 +49,15 @@ def find_splits(path: str | os.PathLike[str] | Mapping[str, str]) -> dict[str, l
 
 
 def find_files(pattern: str) -> list[str]:
-    """The files of records that match a pattern, sorted.
+    """The files of records that match a pattern, or that are in a directory, sorted.
 
     Raises:
         FileNotFoundError: There are none.
     """
-    names = sorted(tf.io.gfile.glob(pattern))
+    if tf.io.gfile.isdir(pattern):  # whose name may have brackets in it
+        names = sorted(os.path.join(pattern, name) for name in tf.io.gfile.listdir(pattern))
+    else:
+        names = sorted(tf.io.gfile.glob(pattern))
     hidden = [name for name in names if os.path.basename(name).startswith(".") or name.endswith(_OTHER_FILES)]
     files = [name for name in names if name not in hidden and not tf.io.gfile.isdir(name)]
     if not files:
@@ -82,6 +85,9 @@ def seen_keys(paths: Sequence[str]) -> dict[str, str]:
     """What the first records hold, as far as it shows: `{key: feature's text}`.
 
     Lengths are told, shapes and meanings aren't: an image may have been flattened, a number may be a label.
+
+    Raises:
+        ValueError: They aren't `tf.Example`s.
     """
     return _seen(record for _, record, _ in itertools.islice(read_records(paths[0]), LOOKED_AT))
 
@@ -90,7 +96,11 @@ def _seen(records: Iterable[bytes]) -> dict[str, str]:
     lengths: dict[str, set[int]] = {}
     types: dict[str, str] = {}
     for record in records:
-        for key, value in tf.train.Example.FromString(record).features.feature.items():
+        try:
+            example = tf.train.Example.FromString(record)
+        except DecodeError as error:
+            raise ValueError("The files' records are no tf.train.Examples.") from error
+        for key, value in example.features.feature.items():
             kind = value.WhichOneof("kind")
             if kind is not None:
                 items = getattr(value, kind).value

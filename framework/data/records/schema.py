@@ -182,17 +182,16 @@ class Schema:
         """Whether the first axis of something varies."""
         return any(None in feature.shape for feature in self.listed.values())
 
-    def parse(self, serialized: tf.Tensor, *, names: tf.Tensor | None = None) -> Example:
+    def parse(self, serialized: tf.Tensor) -> Example:
         """A batch of records as an `Example` of stored features; what varies in length is padded with zeros.
 
         Args:
             serialized: The records, string `[batch]`.
-            names: string `[batch]`, what they are called in TensorFlow's messages.
 
         Raises:
             tf.errors.InvalidArgumentError: A record doesn't fit; see `fault`.
         """
-        parsed = parse_examples(serialized, self.listed, names=names)
+        parsed = parse_examples(serialized, self.listed)
         return self.structure(lambda field: field.from_list(parsed[field.key]))
 
     def parse_features(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -72,8 +72,8 @@ class SequenceSchema(Schema):
         """The keys of the feature lists."""
         return [field.key for field in self.features.values() if is_sequence(field.feature)]
 
-    def parse(self, serialized: tf.Tensor, *, names: tf.Tensor | None = None) -> Example:
-        parsed, length = parse_sequence_examples(serialized, self.listed, names=names)
+    def parse(self, serialized: tf.Tensor) -> Example:
+        parsed, length = parse_sequence_examples(serialized, self.listed)
         example = self.structure(lambda field: field.from_list(parsed[field.key]))
         return example._replace(features={**example.features, LENGTH: length})
 

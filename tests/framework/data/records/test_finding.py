@@ -64,6 +64,21 @@ def test_splits_by_pattern(tmp_path):
         find_splits({"dev": f"{tmp_path}/a*"})
 
 
+def test_a_directory_with_brackets_in_its_name(tmp_path):
+    folder = tmp_path / "data[1]"
+    folder.mkdir()
+    touch(folder, "train-0")
+    assert find_splits(folder) == {"train": [f"{folder}/train-0"]}
+
+
+def test_records_that_are_no_examples(tmp_path):
+    path = str(tmp_path / "text")
+    with tf.io.TFRecordWriter(path) as writer:
+        writer.write(b"a line of text")
+    with pytest.raises(ValueError, match=r"no tf\.train\.Examples"):
+        seen_keys([path])
+
+
 def test_nothing_there(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no files of records that match .*/none\*"):
         find_files(f"{tmp_path}/none*")
