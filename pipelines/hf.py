@@ -28,6 +28,8 @@ class HuggingFace(ForeignPipeline):
         sample: The part of a split that is used, such as `"train[:10%]"`.
         seed: Decides what is random in these splits.
         categories: What the model gets of a category: `"one_hot"`, or `"ids"` for models with embeddings.
+        on_error: What becomes of images that can't be decoded: `"raise"`, or `"skip"` leaves them out.
+        max_bad_share: The share of a split that may be skipped.
 
     Raises:
         FileNotFoundError: There is nothing at `path`.
@@ -51,7 +53,10 @@ class HuggingFace(ForeignPipeline):
         sample: str | None = None,
         seed: int = 0,
         categories: Literal["one_hot", "ids"] = "one_hot",
+        on_error: Literal["raise", "skip"] = "raise",
+        max_bad_share: float = 0.01,
     ):
+        self.bad_examples = framework.BadExamples(on_error, max_bad_share)
         super().__init__(
             HuggingFaceDataSet(path),
             Choice(label, columns, types or {}, image_size, aspect, task, splits),

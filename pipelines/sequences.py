@@ -58,6 +58,9 @@ class Sequences(framework.Pipeline):
         test: The same for the test split.
         seed: Decides what is random in these splits.
         shuffle_buffer: Of a stream: examples among which the next one is drawn.
+        on_error: What becomes of records that can't be used: `"raise"`, or `"skip"` leaves them out. Then labels aren't
+            read beforehand, and splits that are made here not divided by class.
+        max_bad_share: The share of a split that may be skipped.
 
     Raises:
         FileNotFoundError: There are no such files.
@@ -82,7 +85,10 @@ class Sequences(framework.Pipeline):
         test: float = 0.1,
         seed: int = 0,
         shuffle_buffer: int = 10_000,
+        on_error: Literal["raise", "skip"] = "raise",
+        max_bad_share: float = 0.01,
     ):
+        self.bad_examples = framework.BadExamples(on_error, max_bad_share)
         self._data = records.DataSet.find(path, features, labels, weights, kind=records.SequenceSchema)
         self.features = self._data.schema.raw
         self._encoding = SequenceEncoding(self.features, types or {}, max_length, keep)
@@ -92,7 +98,8 @@ class Sequences(framework.Pipeline):
         shares = {phase: share for phase, share in shares.items() if share and phase not in sources}
         whole = sources[TRAIN]
         if shares:
-            sources |= split_source(whole, {TRAIN: 1.0 - sum(shares.values()), **shares}, seed=seed)
+            shares = {TRAIN: 1.0 - sum(shares.values()), **shares}
+            sources |= split_source(whole, shares, stratify=False if on_error == "skip" else None, seed=seed)
         if bucketing is not None and whole.random_access:
             sources[TRAIN] = self._bucketed(whole, sources[TRAIN], bucketing)
         self._sources = sources

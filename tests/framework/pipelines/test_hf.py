@@ -7,6 +7,8 @@ import tensorflow as tf
 from foreign_data import NAMES, no_network, png, rows
 
 import framework
+from framework.data.checking import skipped_examples
+from framework.data.evaluate import eval_dataset
 from framework.data.phases import PHASES
 
 HF = framework.get_pipeline("hf")
@@ -239,6 +241,17 @@ def test_a_value_that_is_missing_is_said(table, tmp_path):
         HF(str(tmp_path / "table"), label="label", columns=["shop"])
     with pytest.raises(ValueError, match=r"Column 'shop' .* has no value in 1 of 40 rows"):
         HF(str(tmp_path / "table"), label="shop", columns=["x"])
+
+
+def test_images_that_can_not_be_decoded_are_named_or_skipped(tmp_path):
+    found = [{**row, "image": {"bytes": png(row["image"]), "path": None}} for row in rows(40, 0)]
+    found[5]["image"]["bytes"] = found[5]["image"]["bytes"][:50]
+    datasets.Dataset.from_list(found, features=FEATURES).save_to_disk(tmp_path / "broken")
+    options = {"path": str(tmp_path / "broken"), "columns": ["image"], "image_size": [4, 4], "validation": 0, "test": 0}
+    with pytest.raises(tf.errors.OpError, match=r"split 'train', row 5: undecodable image"):
+        list(eval_dataset(HF(**options), "train", batch_size=8))
+    ((phase, (bad,)),) = skipped_examples(HF(**options, on_error="skip", max_bad_share=0.1)).items()
+    assert (phase, bad.index, bad.kind) == ("train", 5, "undecodable image")
 
 
 def test_nothing_is_downloaded(tmp_path):

@@ -8,6 +8,7 @@ import tensorflow as tf
 import framework
 from framework import tasks
 from framework.data import records
+from framework.data.checking import skipped_examples
 from framework.data.evaluate import eval_dataset
 from framework.data.sequences.bucketing import BucketedSource
 from framework.data.train import Position, train_dataset
@@ -267,6 +268,29 @@ def test_compressed_files_are_a_stream(tmp_path):
 def test_what_can_not_be_is_refused_at_once(curves, options, message):
     with pytest.raises(ValueError, match=message):
         SEQUENCES(str(curves), **options)
+
+
+def test_bad_records_are_named_or_skipped(curves, tmp_path):
+    data = records.DataSet.find(curves, kind=records.SequenceSchema)
+    good = data.schema.serialize(next(iter(data.source("validation").batches(60))).map(np.asarray)).tolist()
+    broken = tf.train.SequenceExample.FromString(good[7])
+    broken.feature_lists.feature_list["points"].feature.pop()
+    good[7] = broken.SerializeToString()
+    with tf.io.TFRecordWriter(str(tmp_path / "train.tfrecord")) as writer:
+        for record in good:
+            writer.write(record)
+    said = data.schema.describe()
+    options = {"features": said["features"], "labels": said["labels"], "num_classes": 2}
+    place = r"train.tfrecord, offset \d+: wrong length: its feature lists have different numbers of steps"
+    with pytest.raises(tf.errors.OpError, match=place):
+        SEQUENCES(str(tmp_path), **options)
+    skipping = SEQUENCES(str(tmp_path), **options, on_error="skip", max_bad_share=0.3)
+    ((phase, (bad,)),) = skipped_examples(skipping).items()
+    assert (bad.kind, bad.place.partition(",")[0]) == ("wrong length", "train.tfrecord")
+    left = skipping.without_bad({phase: [bad.index]}).with_statistics()
+    assert left.require_source(phase).num_examples == skipping.source(phase).num_examples - 1
+    read = sum(len(batch[1]) for batch in eval_dataset(left, phase, batch_size=16))
+    assert read == left.require_source(phase).num_examples
 
 
 def test_a_request_with_a_length_beyond_its_steps_is_refused(curves):

@@ -3,7 +3,7 @@ import pytest
 import sklearn.linear_model
 
 from framework.data.evaluate import eval_dataset
-from framework.testing import TOYS, assert_pipeline_conforms, toy_images, toy_table, toy_values
+from framework.testing import TOYS, assert_pipeline_conforms, toy_images, toy_sequences, toy_table, toy_values
 from framework.training.plan import describe_pipeline, pipeline_from_config
 
 
@@ -57,6 +57,15 @@ def test_there_is_something_to_learn(make, model, one_hot, expected):
     assert model.score(*matrices(pipeline, "test", one_hot)) > expected
     labels = pipeline.source("train").arrays.labels
     assert labels.dtype == np.float32 or np.bincount(labels).min() > 0.25 * len(labels)
+
+
+def test_the_sequences_toy_is_told_by_its_ends():
+    arrays = toy_sequences().source("test").arrays
+    steps, length = arrays.features["steps"], arrays.features["length"]
+    rises = steps[np.arange(len(steps)), length - 1, 0] > steps[:, 0, 0]
+    assert np.mean(rises == arrays.labels) > 0.95
+    assert len(set(length.tolist())) > 10
+    assert all(not row[end:].any() for row, end in zip(steps, length, strict=True))
 
 
 def test_the_table_has_what_a_model_may_stumble_over():
