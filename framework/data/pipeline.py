@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import functools
 import inspect
+import os
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -255,7 +256,14 @@ def _arguments(function: Callable, *args: Any, **kwargs: Any) -> dict[str, Any]:
             arguments.update(value)
         elif kind is not inspect.Parameter.VAR_POSITIONAL:
             arguments[name] = value
-    return arguments
+    return {name: _path_as_text(value) for name, value in arguments.items()}
+
+
+def _path_as_text(value: Any) -> Any:
+    """A path, or several, as JSON can keep them."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return [_path_as_text(item) for item in value] if isinstance(value, list) else value
 
 
 @dataclasses.dataclass(frozen=True)

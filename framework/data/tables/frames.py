@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import decimal
 import os
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ import numpy as np
 from framework.data.tables.blocks import BLOCK, Block, Table, check_names
 from framework.extras import require
 
+_PLAIN = {type(None), bool, int, float, str, datetime.date, datetime.datetime}
+
 
 class FrameTable(Table):
     """A DataFrame, of pandas or another library with the same protocol, or arrays `[rows]` by name.
@@ -21,7 +24,7 @@ class FrameTable(Table):
     """
 
     def __init__(self, frame: Any):
-        self.place = "the DataFrame" if hasattr(frame, "columns") else "the arrays"
+        self.place = "the DataFrame" if hasattr(frame, "columns") else "the dict of arrays"
         names = list(frame.columns) if hasattr(frame, "columns") else list(frame)
         self.names = check_names([str(name) for name in names], self.place)
         self._columns = {str(name): _as_column(frame[name], str(name)) for name in names}
@@ -59,7 +62,6 @@ class ParquetTable(Table):
     def __init__(self, path: str):
         self.place = path
         self.folder = os.path.dirname(path) or "."
-        self._parquet = require("pyarrow.parquet", extra="parquet", purpose="Reading Parquet")
         with self._open() as file:
             self.names = check_names(list(file.schema_arrow.names), path)
 
@@ -73,17 +75,21 @@ class ParquetTable(Table):
 
     def _open(self) -> Any:
         arrow = require("pyarrow", extra="parquet", purpose="Reading Parquet")
+        parquet = require("pyarrow.parquet", extra="parquet", purpose="Reading Parquet")
         try:
-            return self._parquet.ParquetFile(self.place)
+            return parquet.ParquetFile(self.place)
         except arrow.ArrowInvalid as error:
             raise ValueError(f"{self.place} can't be read as Parquet: {error}") from error
 
 
 def _plain(values: list[Any]) -> list[Any]:
-    """Missing values of all libraries as `None`, decimals as floats."""
-    kinds = set(map(type, values))
-    if any(kind.__name__ in ("NAType", "NaTType") for kind in kinds):
-        values = [None if type(value).__name__ in ("NAType", "NaTType") else value for value in values]
-    if decimal.Decimal in kinds:
-        values = [float(value) if isinstance(value, decimal.Decimal) else value for value in values]
-    return values
+    """Missing values of all libraries as `None`, their numbers as Python's."""
+    return values if set(map(type, values)) <= _PLAIN else [_as_plain(value) for value in values]
+
+
+def _as_plain(value: Any) -> Any:
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    return float(value) if isinstance(value, decimal.Decimal) else value

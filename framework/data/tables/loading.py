@@ -80,10 +80,10 @@ def scan_tables(
     Args:
         tables: All with the same columns, in whatever order.
         missing: Words that stand for a missing number, boolean or date.
-        titles: The columns that there must be; by default those of the first table, and no others.
+        titles: The columns that there must be; by default all that any of the tables has.
 
     Raises:
-        ValueError: A table has other columns, or there is no row at all.
+        ValueError: A table lacks one of these columns, or there is no row at all.
     """
     if titles is None:
         titles = list(dict.fromkeys(name for table in tables for name in table.names))

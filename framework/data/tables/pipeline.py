@@ -59,8 +59,8 @@ class TablePipeline(Pipeline):
         policy: BadExamples | None = None,
         root: str | None = None,
     ):
-        self.bad_examples = policy or BadExamples()
-        loaded = load(tables, roles, choice, task, self.bad_examples)
+        policy = policy or BadExamples()
+        loaded = load(tables, roles, choice, task, policy)
         self.columns = tuple(loaded.columns)
         self.features = {column.name: column.feature for column in self.columns}
         self.left_out = tuple(loaded.left_out)
@@ -71,7 +71,9 @@ class TablePipeline(Pipeline):
         in_memory = {phase: RowSource(part) for phase, part in rows.items()}
         self._train = in_memory[TRAIN]
         files = [column.name for column in self.columns if column.feature.is_encoded]
-        must_exist = self.bad_examples.on_error == "raise"
+        # Rows have been looked at, files haven't.
+        self.bad_examples = policy if files else BadExamples()
+        must_exist = policy.on_error == "raise"
         self._sources: dict[str, Source] = {
             phase: _with_files(rows[phase], files, root, must_exist=must_exist) if files else source
             for phase, source in in_memory.items()

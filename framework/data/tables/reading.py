@@ -41,7 +41,10 @@ def open_tables(data: Any, reading: Reading) -> list[Table]:
             f"got {data!r:.200}."
         )
     paths = [path for pattern in given for path in _matching(os.path.expanduser(os.fspath(pattern)))]
-    return [_open(path, reading) for path in paths]
+    tables = [_open(path, reading) for path in paths]
+    if len({table.typed for table in tables}) > 1:
+        raise ValueError(f"CSV has text alone, the other files have types; one table can't be made of both: {paths}.")
+    return tables
 
 
 def open_parts(

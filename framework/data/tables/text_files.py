@@ -63,7 +63,7 @@ class CsvTable(Table):
         reading: How to read it.
 
     Raises:
-        ValueError: The first line isn't a header: it is missing, or has only numbers, an empty name or one twice.
+        ValueError: The first line isn't a header: it is missing, or has only numbers, or a name twice.
     """
 
     unit = "line"

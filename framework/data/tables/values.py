@@ -67,12 +67,12 @@ def what_it_is(value: Any, *, typed: bool) -> str:
     """
     if isinstance(value, bool):
         return "boolean"
-    if isinstance(value, (int, float)) or (not typed and number_of(value) is not None):
+    if number_of(value) is not None and not (typed and isinstance(value, str)):
         return "number"
     if date_of(value) is not None:
         return "date"
     if not isinstance(value, str):
-        return "structure"
+        return "text" if isinstance(value, (int, float)) else "structure"  # a number that float32 can't hold
     # "Yes" and "no" may be two answers of several; true and false can't.
     if not typed and value.lower() in ("true", "false"):
         return "boolean"

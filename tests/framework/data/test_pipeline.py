@@ -1,4 +1,5 @@
 import copy
+import pathlib
 import pickle
 import textwrap
 
@@ -60,6 +61,12 @@ def test_options_are_the_constructor_s_arguments():
 
     with pytest.raises(TypeError, match="scales"):
         Strict(scales=2.0)
+
+
+def test_paths_are_kept_as_text():
+    # As they are written into a run's configuration, from which the pipeline is made again.
+    options = Numbers(pathlib.Path("a.csv"), colour=[pathlib.Path("b"), "c"]).options
+    assert options == {"scale": "a.csv", "offset": 0.0, "colour": ["b", "c"]}
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda pipeline: pickle.loads(pickle.dumps(pipeline))])

@@ -12,10 +12,10 @@ from framework.data.train import train_dataset
 
 COUNT = 60
 QUICK = {
-    "epochs": 8,
-    "batch_size": 12,
+    "epochs": 3,
+    "batch_size": 6,
     "verbose": 0,
-    "optimization": framework.Optimization(learning_rate=0.01),
+    "optimization": framework.Optimization(learning_rate=0.03),
     "hparams": {"width": 4, "hidden": 16, "vocabulary_size": 50, "embedding_size": 4, "num_bins": 20},
 }
 OPTIONS = {"label": "sold", "image_size": [12, 12], "types": {"description": "text"}}

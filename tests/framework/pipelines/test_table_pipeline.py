@@ -1,6 +1,8 @@
+import copy
 import datetime
 import json
 import pathlib
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -193,6 +195,17 @@ def test_every_form_gives_the_same_rows(tmp_path, form):
     np.testing.assert_array_equal(got.labels, expected.labels)
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_copies_of_a_pipeline(tmp_path, form):
+    path = tmp_path / f"a.{form}"
+    frame().to_csv(path, index=False) if form == "csv" else frame().to_parquet(path)
+    pipeline = table(path)
+    for twin in (copy.deepcopy(pipeline), pickle.loads(pickle.dumps(pipeline))):
+        assert twin.options == pipeline.options
+        assert twin.source("train").fingerprint() == pipeline.source("train").fingerprint()
+        assert twin.with_statistics().interface() == pipeline.with_statistics().interface()
+
+
 def test_tables_of_their_own_and_other_columns(tmp_path, csv):
     made = frame(30, seed=1)
     other = write(tmp_path / "valid.csv", made[made.columns[::-1]].assign(more=1))
@@ -307,8 +320,8 @@ def test_a_constant_target_is_refused():
 
 
 QUICK = {
-    "epochs": 4,
-    "batch_size": 16,
+    "epochs": 3,
+    "batch_size": 8,
     "verbose": 0,
     "optimization": framework.Optimization(learning_rate=0.01),
 }

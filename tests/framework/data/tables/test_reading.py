@@ -1,4 +1,5 @@
 import csv
+import decimal
 import gzip
 import json
 
@@ -193,12 +194,24 @@ def test_arrays_by_name():
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "the DataFrame has two columns with the name 'a'"),
         ({"x": np.ones((3, 2))}, r"Column 'x' has shape \(3, 2\), expected one value for each row"),
         ({"x": [1], "y": [1, 2]}, "Columns must have the same number of rows, got {'x': 1, 'y': 2}"),
-        ({}, "the arrays is empty"),
+        ({}, "the dict of arrays is empty"),
     ],
 )
 def test_frames_are_checked(data, message):
     with pytest.raises(ValueError, match=message):
         open_tables(data, READING)
+
+
+def test_objects_of_other_libraries():
+    values = [np.int64(3), decimal.Decimal("0.5"), np.bool_(True), pd.NA, pd.NaT, np.array([1, 2]), "x"]
+    frame = pd.DataFrame({"x": pd.Series(values, dtype=object)})
+    assert read(open_tables(frame, READING))[0]["x"] == [3, 0.5, True, None, None, [1, 2], "x"]
+
+
+def test_text_and_types_are_not_put_together(tmp_path):
+    paths = [written(tmp_path / "a.csv", "x\n1\n"), written(tmp_path / "b.jsonl", '{"x": 1}\n')]
+    with pytest.raises(ValueError, match="CSV has text alone, the other files have types"):
+        open_tables(paths, READING)
 
 
 def test_a_damaged_parquet_file(tmp_path):

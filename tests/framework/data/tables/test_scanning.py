@@ -64,6 +64,7 @@ def test_kinds_of_text(values, kind, block):
         (["2024-05-01"], DATE),
         (["a.jpg"], IMAGE),
         (NAMES, TEXT),
+        ([*map(float, range(1, 20)), float("inf")], NUMERIC),
     ],
 )
 def test_kinds_of_values_that_have_types(values, kind):

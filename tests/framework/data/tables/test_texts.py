@@ -47,6 +47,12 @@ def test_all_scripts_have_capitals_and_signs():
     assert words(Tokens(ngrams=2), "a b c") == ["a", "b", "c", "a b", "b c"]
 
 
+def test_what_isn_t_utf_8_does_no_harm():
+    statistics = learned(Tokens(max_tokens=3), [["good"]])
+    ids = Tokens(max_tokens=3).ids("text", tf.constant([b"\xff\xfe good", b"\xc3"]), statistics).numpy()
+    assert ids.tolist() == [[2, 0, 0], [0, 0, 0]]
+
+
 def test_ids():
     tokens = Tokens(vocabulary_size=4, max_tokens=3)
     statistics = learned(tokens, [["a a b", "b a"], ["c"]])
