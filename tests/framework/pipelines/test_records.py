@@ -1,5 +1,7 @@
 """The pipeline over records: the same tensors as the pipeline they were made of, a run, and each of its signatures."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +9,7 @@ import tensorflow as tf
 import framework
 from framework import Feature, tasks
 from framework.data import records
+from framework.data.checking import skipped_examples
 from framework.data.evaluate import eval_dataset
 from framework.data.train import Position, train_dataset
 from framework.training.plan import resolve_pipeline
@@ -188,6 +191,23 @@ def test_a_wrong_label_is_refused_before_training(theirs, tmp_path):
     pipeline = framework.get_pipeline("records")(theirs, **{**THEIRS, "num_classes": 2})
     with pytest.raises(ValueError, match="Label out of range"):
         framework.fit("mlp", pipeline, run_dir=tmp_path / "run")
+
+
+def test_bad_records_are_left_out_where_that_is_wanted(directory, tmp_path):
+    copy = shutil.copytree(directory, tmp_path / "copy")
+    path = copy / "train-00001-of-00003.tfrecord"
+    data = bytearray(path.read_bytes())
+    data[20] ^= 1
+    path.write_bytes(bytes(data))
+    pipeline = framework.get_pipeline("records")(str(copy))
+    pipeline.bad_examples = framework.BadExamples(on_error="skip")
+    found = skipped_examples(pipeline)
+    assert {phase: [(one.place, one.kind) for one in bad] for phase, bad in found.items()} == {
+        "train": [(f"{path.name}, offset 0", "corrupt record")]
+    }
+    clean = pipeline.without_bad({phase: [bad.index for bad in found[phase]] for phase in found})
+    batches = eval_dataset(clean, "train", batch_size=500)
+    assert sum(len(labels) for _, labels in batches) == pipeline.source("train").num_examples - 1
 
 
 def test_nothing_there(tmp_path):
