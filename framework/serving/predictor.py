@@ -34,6 +34,7 @@ class Predictor:
     Args:
         path: The SavedModel's directory.
         batch_size: The largest number of examples in one call of TensorFlow; larger batches are split and joined.
+        short_lived: Whether it will be dropped for another one, as a server's versions are; see `LoadedSignature`.
 
     Attributes:
         path: The SavedModel's directory.
@@ -41,14 +42,14 @@ class Predictor:
         signatures: `{name: LoadedSignature}`.
     """
 
-    def __init__(self, path: pathlib.Path, *, batch_size: int = _BATCH_SIZE):
+    def __init__(self, path: pathlib.Path, *, batch_size: int = _BATCH_SIZE, short_lived: bool = False):
         self.path = pathlib.Path(path)
         self.batch_size = batch_size
         self.manifest: dict[str, Any] = _read_manifest(self.path)
         loaded = tf.saved_model.load(str(self.path))
         self.signatures: Mapping[str, LoadedSignature] = types.MappingProxyType(
             {
-                name: LoadedSignature(name, function, loaded, batch_size=batch_size)
+                name: LoadedSignature(name, function, loaded, batch_size=batch_size, short_lived=short_lived)
                 for name, function in loaded.signatures.items()
             }
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,6 +15,8 @@ from framework.features import Feature, as_batch
 
 Arrays = dict[str, np.ndarray]
 Rows = slice | np.ndarray  # of a batch
+_MAX_OPERATIONS = 32
+_OPERATIONS = itertools.count()
 
 
 class LoadedSignature:
@@ -29,6 +33,8 @@ class LoadedSignature:
         function: The signature, from `owner.signatures`.
         owner: What `tf.saved_model.load` returned: it holds the variables, which the function doesn't.
         batch_size: The largest number of examples in one call of TensorFlow.
+        short_lived: Whether it will be dropped for another, as the versions that a server has: it is then called in
+            TensorFlow's slower way, which leaves nothing behind.
 
     Attributes:
         inputs: `{name: tf.TensorSpec}`, with the batch axis.
@@ -37,7 +43,7 @@ class LoadedSignature:
             length, as other people's exports may have: such a signature is called with arrays as they are.
     """
 
-    def __init__(self, name: str, function: Any, owner: Any, *, batch_size: int):
+    def __init__(self, name: str, function: Any, owner: Any, *, batch_size: int, short_lived: bool = False):
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
         self.name = name
@@ -53,8 +59,8 @@ class LoadedSignature:
         self._owner = owner
         self._captured = tuple(function.captured_inputs)
         self._dtypes = [tensor.dtype for tensor in function.outputs]
-        # Placement on another device is the business of the function's own call.
-        self._as_operation = not tf.config.list_logical_devices("GPU")
+        # On an accelerator, placement is the business of the function's own call.
+        self._may_be_operation = not short_lived and not tf.config.list_logical_devices("GPU")
 
     def __repr__(self) -> str:
         inputs, outputs = (
@@ -98,14 +104,22 @@ class LoadedSignature:
         return {key: tensor.numpy() for key, tensor in zip(self.outputs, answers, strict=True)}
 
     def _call(self, tensors: list[tf.Tensor]) -> Sequence[tf.Tensor]:
-        if not self._as_operation:
+        if not self._is_operation:
             answers = self._function(**dict(zip(self.inputs, tensors, strict=True)))
             return [answers[key] for key in self.outputs]
-        # The function's body as one operation, without what `ConcreteFunction.__call__` does around it in Python:
-        # 0.25 to 0.9 of its time at batch 1 (scripts/benchmarks/predictor.py), and with the same bits.
         return tf.raw_ops.StatefulPartitionedCall(
             args=[*tensors, *self._captured], Tout=self._dtypes, f=self._function.name
         )
+
+    @functools.cached_property
+    def _is_operation(self) -> bool:
+        """Whether the function's body is called as one operation.
+
+        That leaves out what `ConcreteFunction.__call__` does around it in Python and takes 0.2 to 0.9 of its time at
+        batch 1 (scripts/benchmarks/predictor.py), with the same bits. But TensorFlow keeps an operation's kernel, some
+        MB for a large graph, until the process ends: not more than a number of them.
+        """
+        return self._may_be_operation and next(_OPERATIONS) < _MAX_OPERATIONS
 
     def _batches(self, arrays: Mapping[str, Any], features: Mapping[str, Feature]) -> Iterator[tuple[Rows, Arrays]]:
         """Up to `batch_size` examples of one shape at a time, and which of the rows they are."""

@@ -289,7 +289,7 @@ def _find(base: pathlib.Path) -> dict[int, pathlib.Path]:
 def _load(path: pathlib.Path, batch_size: int) -> tuple[Predictor, Mapping[str, Any]]:
     """A version that has answered once, in a thread."""
     definitions = signature_definitions(path)
-    predictor = Predictor(path, batch_size=batch_size)
+    predictor = Predictor(path, batch_size=batch_size, short_lived=True)
     warm_up(predictor)
     return predictor, definitions
 

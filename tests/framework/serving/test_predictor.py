@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import gc
+import itertools
 import json
 import pathlib
 import shutil
@@ -14,7 +15,7 @@ from saved_models import NAMES
 
 import framework
 from framework.export import Exporter
-from framework.serving import find_export
+from framework.serving import Predictor, find_export, signatures
 
 _RNG = np.random.default_rng(0)
 
@@ -53,23 +54,27 @@ def test_no_examples_have_empty_answers_of_the_right_kind(predictor):
     assert predictor("look_up")(name=[])["name"].dtype == object
 
 
-def test_the_same_bits_as_the_signature_itself(predictor, arithmetic):
-    loaded = tf.saved_model.load(str(arithmetic))
+def test_the_same_bits_however_it_is_called(small, monkeypatch):
+    """As an operation; by TensorFlow's own call: on an accelerator, in a server, and after many others."""
+    called = []
+    operation = tf.raw_ops.StatefulPartitionedCall
+    monkeypatch.setattr(tf.raw_ops, "StatefulPartitionedCall", lambda **kw: called.append(1) or operation(**kw))
+    monkeypatch.setattr(signatures, "_OPERATIONS", itertools.count())
+    monkeypatch.setattr(signatures, "_MAX_OPERATIONS", 1)
     rows = _rows(3)
+    loaded = tf.saved_model.load(str(small))
     expected = loaded.signatures["serving_default"](**{key: tf.constant(array) for key, array in rows.items()})
-    answer = predictor(**rows)
-    assert set(answer) == set(expected)
-    for key, tensor in expected.items():
-        np.testing.assert_array_equal(answer[key], tensor.numpy())
-
-
-def test_a_signature_called_for_placement_answers_the_same(small, monkeypatch):
-    rows = _rows(3)
-    expected = framework.load_export(small)(**rows)
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind])
-    other = framework.load_export(small)
-    for key, array in other(**rows).items():
-        np.testing.assert_array_equal(array, expected[key])
+    first = Predictor(small)
+    in_a_server = Predictor(small, short_lived=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.config, "list_logical_devices", lambda kind: [kind])
+        on_a_gpu = Predictor(small)
+    for predictor, operations in ((on_a_gpu, 0), (in_a_server, 0), (first, 1), (Predictor(small), 1), (first, 2)):
+        answer = predictor(**rows)
+        assert len(called) == operations
+        assert set(answer) == set(expected)
+        for key, tensor in expected.items():
+            np.testing.assert_array_equal(answer[key], tensor.numpy())
 
 
 def test_tables_text_and_bytes(predictor):
