@@ -106,6 +106,14 @@ class ImageFolderPipeline(framework.Pipeline):
         if (cache == "disk") != (cache_dir is not None):
             raise ValueError(f"cache='disk' and cache_dir= go together, got {cache!r} and {cache_dir!r}.")
 
+        if crop is not None and not 0.0 < crop <= 1.0:
+            raise ValueError(f"crop is {crop!r}; expected a share of the area in (0, 1], or None.")
+        if not 0.0 <= color <= 1.0:
+            raise ValueError(f"color is {color!r}; expected a share in [0, 1].")
+        if not mixup >= 0.0:
+            raise ValueError(f"mixup is {mixup!r}; expected 0 or more.")
+        motion = Motion((False, flip), shift, rotation, zoom)
+
         height, width = (size, size) if isinstance(size, int) else size
         image = framework.Image((height, width, channels), aspect=aspect)
         self.features = {"image": image}
@@ -122,12 +130,12 @@ class ImageFolderPipeline(framework.Pipeline):
         if warp == "opencv" and any(self._affine.values()):
             # What was cut out is stretched, whatever becomes of whole images.
             shown = image if crop is None else framework.Image(image.shape)
-            self._single_warp = SingleWarp(shown, Motion((False, flip), shift, rotation, zoom))
+            self._single_warp = SingleWarp(shown, motion)
 
         self._is_cached = cache is not None
         source: framework.Source = folder.source
         if self._is_cached:
-            source = CachedSource(source, self.features, self.decode, directory=cache_dir, on_error=on_error)
+            source = CachedSource(source, self.features, self.decode, directory=cache_dir)
         self._splits: dict[str, framework.Source] = {
             phase: Subset(source, indices) for phase, indices in folder.splits.items()
         }

@@ -10,7 +10,7 @@ import pathlib
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import psutil
@@ -45,7 +45,8 @@ class CachedSource(FetchingSource):
         def source(self, phase):
             return CachedSource(self.photographs[phase], self.features, self.decode)
 
-    A stream becomes random access. What samples goes around it: `Balanced(CachedSource(source, ...))`.
+    One that can't be decoded is there all the same, and reading it is the error. A stream becomes random access. What
+    samples goes around a cache: `Balanced(CachedSource(source, ...))`.
 
     Args:
         source: The examples.
@@ -53,8 +54,6 @@ class CachedSource(FetchingSource):
         decode: The pipeline's.
         directory: For files, which later runs use again. Their names depend on the data and on `features`; when a
             `decode` of your own changes, empty it. Without a directory examples are kept in memory.
-        on_error: `"raise"` stops at the first example that can't be decoded. With `"skip"` such an example is there,
-            and reading it is the error: for pipelines that skip bad examples.
 
     Raises:
         TypeError: The source samples.
@@ -69,14 +68,12 @@ class CachedSource(FetchingSource):
         decode: Decode,
         *,
         directory: str | os.PathLike[str] | None = None,
-        on_error: Literal["raise", "skip"] = "raise",
     ):
         if type(source).epoch_order is not Source.epoch_order:
             raise TypeError(f"Cache what {type(source).__name__} samples: put it around the CachedSource.")
         self.source = source
         self.num_examples = source.num_examples
         self.spec = _decoded(source.spec, features)
-        self.on_error = on_error
         self._features = dict(features)
         self._decode = decode
         self._directory = None if directory is None else pathlib.Path(directory)
@@ -116,15 +113,14 @@ class CachedSource(FetchingSource):
         rows = indices % self.num_examples
         bad = [self._bad[row] for row in rows.tolist() if row in self._bad]
         if bad:
-            raise BadExampleError("; ".join(f"{example.kind}: {example.reason}" for example in bad))
+            raise BadExampleError("; ".join(map(str, bad)))
         taken = {name: np.asarray(np.take(array, rows, axis=0)) for name, array in self._arrays.items()}
         return _packed(self.spec, taken)
 
     def fill(self) -> None:
-        """Decodes what isn't decoded yet; what comes first when examples are read.
+        """Decodes all examples, unless that was done: what comes first when one is read.
 
         Raises:
-            BadExampleError: One can't be decoded.
             ValueError: There is no longer room for them.
         """
         with self._lock:
@@ -150,7 +146,7 @@ class CachedSource(FetchingSource):
         where = "memory" if self._directory is None else self._directory
         title = f"Decoding {self.num_examples:,} examples into {where} ({_gib(self.num_bytes)})"
         total = math.ceil(self.num_examples / _CHUNK)
-        for rows, example in progress(self._chunks(), title, total=total):  # type: ignore[arg-type, misc]
+        for rows, example in progress(self._chunks(), title, total=total):
             self._decode_rows(arrays, bad, rows, example)
         return bad
 
@@ -173,8 +169,6 @@ class CachedSource(FetchingSource):
                 kind = "unreadable" if example is None else "undecodable image"
                 index = int(rows[0])
                 bad[index] = BadExample(index, self.place(index), kind, explain(error))
-                if self.on_error == "raise":
-                    raise BadExampleError(str(bad[index])) from error
                 return
             for number in range(len(rows)):
                 row = slice(number, number + 1)

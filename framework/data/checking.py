@@ -20,7 +20,7 @@ from framework.data.sources import Example, Source
 _CHUNK = 64
 # What TensorFlow and our own readers say, and what kind of fault that is. The first that fits.
 _KINDS = (
-    (r"^undecodable image", "undecodable image"),
+    (r"undecodable image", "undecodable image"),
     (r"don't match|data type", "wrong type"),
     (r"is required but could not be found|is missing", "missing feature"),
     (r"Number of .* values|values size|wrong length", "wrong length"),
