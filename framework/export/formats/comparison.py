@@ -35,15 +35,21 @@ def take(examples: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray
     return {name: values[np.arange(count) % len(values)] for name, values in examples.items()}
 
 
+def answers(run: FormatRunner, examples: Mapping[str, np.ndarray]) -> dict[int, dict[str, np.ndarray]]:
+    """What it answers to batches of 1, 3 and 32 examples, by their size."""
+    return {count: run(**take(examples, count)) for count in _BATCH_SIZES}
+
+
 def compare(
-    saved_model: FormatRunner, runner: FormatRunner, examples: Mapping[str, np.ndarray], tolerance: float | None
+    expected: Mapping[int, Mapping[str, np.ndarray]],
+    answered: Mapping[int, Mapping[str, np.ndarray]],
+    tolerance: float | None,
 ) -> dict[str, Any]:
-    """Runs both with batches of 1, 3 and 32.
+    """Compares `answers`.
 
     Args:
-        saved_model: The truth.
-        runner: What is compared with it.
-        examples: `{input: [examples, ...]}`.
+        expected: The SavedModel's.
+        answered: A format's, which may leave outputs out.
         tolerance: The largest difference of an output, as a share of its largest value or of 1, whichever is larger;
             `None` where a metric will decide.
 
@@ -55,11 +61,9 @@ def compare(
     """
     differences: dict[str, float] = {}
     equal: dict[str, list[np.ndarray]] = {}
-    for count in _BATCH_SIZES:
-        batch = take(examples, count)
-        expected, answered = saved_model(**batch), runner(**batch)
-        for name in runner.outputs:
-            truth, other = expected[name], answered[name]
+    for count, outputs in answered.items():
+        for name, other in outputs.items():
+            truth = expected[count][name]
             where = f"output {name!r}, batch of {count}"
             if truth.shape != other.shape or truth.dtype != other.dtype:
                 raise ValueError(

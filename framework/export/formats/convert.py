@@ -8,14 +8,14 @@ import dataclasses
 import gc
 import pathlib
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from framework import files
 from framework.export.formats.errors import FormatError
 from framework.export.formats.gate import Gate
-from framework.export.formats.kinds import Format, check_formats
+from framework.export.formats.kinds import FORMATS, SAVED_MODEL, Format, check_formats
 from framework.export.formats.process import run_job
 from framework.export.formats.result import FOLDER, FormatResult
 from framework.export.formats.running import open_format, open_saved_model
@@ -31,7 +31,7 @@ def convert(
     signature: str | None = None,
     representative: Examples | None = None,
     gate: Gate | None = None,
-    timeout_secs: float = 600,
+    timeout_secs: float = 1800,
 ) -> FormatResult:
     """Writes `<export_dir>/formats/<name>/`, everything or nothing.
 
@@ -50,9 +50,11 @@ def convert(
         FormatRefused: The format is too much worse by the gate's metric.
         FileExistsError: It is there already.
         FileNotFoundError: There is no SavedModel.
-        ValueError: There is no such format, or `litert_int8` has no representative examples.
+        ValueError: There is no such format to convert to, or `litert_int8` has no representative examples.
         ImportError: A package that the format needs isn't installed.
     """
+    if name == SAVED_MODEL:
+        raise ValueError(f"{export_dir} is a SavedModel already; choose another format: {', '.join(FORMATS)}.")
     results = convert_all(
         export_dir, [name], signature=signature, representative=representative, gate=gate, timeout_secs=timeout_secs
     )
@@ -69,7 +71,7 @@ def convert_all(
     signature: str | None = None,
     representative: Examples | None = None,
     gate: Gate | None = None,
-    timeout_secs: float = 600,
+    timeout_secs: float = 1800,
 ) -> dict[str, FormatResult | FormatError]:
     """As `convert`, for several formats in less time: one that fails doesn't stop the others.
 
@@ -86,8 +88,7 @@ def convert_all(
     kinds = check_formats(names)
     _check(export_dir, kinds, representative)
     folder = export_dir / FOLDER
-    folder.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=files.TEMPORARY) as work:
+    with _removed_if_empty(folder), tempfile.TemporaryDirectory(dir=folder, prefix=files.TEMPORARY) as work:
         chosen = tuple(kind.name for kind in kinds)
         job = Job(str(export_dir), chosen, signature, representative or {}, gate is not None)
         answers = run_job(job, pathlib.Path(work), timeout_secs)
@@ -99,9 +100,17 @@ def convert_all(
                 except FormatError as error:
                     answers[name] = error
     gc.collect()  # a loaded SavedModel is full of reference cycles
-    with contextlib.suppress(OSError):
-        folder.rmdir()  # if nothing came of it
     return answers
+
+
+@contextlib.contextmanager
+def _removed_if_empty(folder: pathlib.Path) -> Iterator[None]:
+    folder.mkdir(exist_ok=True)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _check(export_dir: pathlib.Path, kinds: Iterable[Format], representative: Examples | None) -> None:

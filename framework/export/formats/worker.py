@@ -10,6 +10,7 @@ TensorFlow takes as long as converting to all of them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 import os
 import pathlib
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from framework.export.formats.comparison import compare, made_up, take
+from framework.export.formats.comparison import answers, compare, made_up, take
 from framework.export.formats.errors import FormatError
 from framework.export.formats.frozen import Frozen, freeze
 from framework.export.formats.graphs import text_operations
@@ -77,7 +78,6 @@ class _Converter:
         self.job = job
         self.work = work
         self.loaded = tf.saved_model.load(job.export_dir)
-        self._frozen: dict[tuple[str, bool], Frozen] = {}
 
     def convert(self, kind: Format) -> FormatResult:
         """Tries the signatures that the format might hold.
@@ -111,9 +111,8 @@ class _Converter:
         given = self.job.examples.get(signature)
         if kind.needs_examples and given is None:
             raise ValueError(f"it needs representative examples of this signature, got those of {[*self.job.examples]}")
-        saved_model = signature_runner(self.loaded, signature)
-        examples = given or made_up(saved_model.inputs)
-        frozen = self._freeze(signature, kind.has_text, examples)
+        examples, expected = self._expect(signature)
+        frozen = self._freeze(signature, kind.has_text)
         source = frozen.source
         text = [] if kind.has_text else text_operations(frozen.graph_def)
         if text:
@@ -139,16 +138,22 @@ class _Converter:
             source.tensors,
             source.left_out,
             passed_over,
-            **compare(saved_model, runner, examples, tolerance),
+            **compare(expected, answers(runner, examples), tolerance),
             versions={name: importlib.metadata.version(name) for name in ("tensorflow", *kind.modules)},
         )
 
-    def _freeze(self, signature: str, has_text: bool, examples: Mapping[str, np.ndarray]) -> Frozen:
-        if (signature, has_text) not in self._frozen:
-            directory = self.work / f"{signature}-{'text' if has_text else 'numbers'}"
-            source = narrow(self.loaded, signature, directory, has_text=has_text)
-            self._frozen[signature, has_text] = freeze(source, take(examples, 2))
-        return self._frozen[signature, has_text]
+    @functools.cache  # noqa: B019  it lives as long as the process
+    def _expect(self, signature: str) -> tuple[Mapping[str, np.ndarray], dict[int, dict[str, np.ndarray]]]:
+        """Examples, and what the SavedModel answers to them."""
+        saved_model = signature_runner(self.loaded, signature)
+        examples = self.job.examples.get(signature) or made_up(saved_model.inputs)
+        return examples, answers(saved_model, examples)
+
+    @functools.cache  # noqa: B019
+    def _freeze(self, signature: str, has_text: bool) -> Frozen:
+        directory = self.work / f"{signature}-{'text' if has_text else 'numbers'}"
+        examples, _ = self._expect(signature)
+        return freeze(narrow(self.loaded, signature, directory, has_text=has_text), take(examples, 2))
 
 
 def _reason(error: Exception) -> str:

@@ -141,6 +141,8 @@ class TestRefusals:
             formats.check_formats(["litert", name])
 
     def test_what_is_there_anyway_is_passed_over(self, doubling):
+        with pytest.raises(ValueError, match="doubling is a SavedModel already; choose another format: frozen, litert"):
+            formats.convert(doubling, "saved_model")
         assert formats.convert_all(doubling, ["saved_model"]) == {}
         assert os.listdir(doubling.parent) == ["doubling"]
         assert not (doubling / "formats").exists()

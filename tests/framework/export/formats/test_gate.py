@@ -173,3 +173,14 @@ def test_representative_examples_are_what_clients_send():
     train = next(iter(data.require_source("train").batches(159))).features["image"].numpy()
     np.testing.assert_array_equal(raw[[0, -1]], train[[0, -1]])
     assert len(formats.representative_examples(data, 10_000)["features"]["image"]) == 159
+
+
+def test_judging_leaves_no_trace_in_what_comes_later():
+    data = Values(VALUES[:, 1], tasks.Regression())
+
+    def names():
+        return [keras.layers.Identity().name, keras.layers.Dense(1).name, keras.Sequential().name]
+
+    before = [name.rpartition("_") for name in names()]
+    formats.pipeline_gate(data).score(answering(data, lambda given: {"value": given["values"][:, 1]}))
+    assert names() == [f"{stem or number}_{int(number) + 1 if stem else 1}" for stem, _, number in before]

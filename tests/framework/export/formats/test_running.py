@@ -8,7 +8,7 @@ import pytest
 from framework import Feature
 from framework.export import formats
 from framework.export.formats import FormatResult, FormatRunner
-from framework.export.formats.comparison import compare, made_up, take
+from framework.export.formats.comparison import answers, compare, made_up, take
 from framework.export.formats.table import _median_ms
 
 INPUTS = {"image": Feature((2, None), "uint8"), "size": Feature((), "float32")}
@@ -98,7 +98,8 @@ class TestComparison:
     examples = {"x": np.arange(5, dtype=np.float32)}
 
     def compare(self, y, tolerance=1e-2, **others):
-        return compare(answering(lambda x: 2 * x), answering(y, **others), self.examples, tolerance)
+        expected = answers(answering(lambda x: 2 * x), self.examples)
+        return compare(expected, answers(answering(y, **others), self.examples), tolerance)
 
     def test_figures(self):
         found = self.compare(lambda x: 2 * x + np.float32(0.005), identity=lambda x: (x > 0).astype(np.int64))
