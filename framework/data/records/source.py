@@ -101,7 +101,7 @@ class RecordSource(Source):
 
     @functools.cached_property
     def _compiled(self) -> Callable[[tf.Tensor], Example]:
-        return tf.function(self._gather, input_signature=[tf.TensorSpec([None], tf.int64)])
+        return tf.function(self._gather, input_signature=[tf.TensorSpec([None], tf.int64)], autograph=False)
 
     def _gather(self, indices: tf.Tensor) -> Example:
         if self._reader is None:
