@@ -30,7 +30,7 @@ from typing import Any
 
 import command_line
 import numpy as np
-import psutil  # type: ignore[import-untyped]
+import psutil
 import tensorflow as tf
 from absl import flags as absl_flags
 from absl import logging

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 from typing import Any
 
-from google.protobuf import descriptor_pool, json_format, message, message_factory  # type: ignore[import-untyped]
+from google.protobuf import descriptor_pool, json_format, message, message_factory
 
 from framework.serving.locating import SAVED_MODEL
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 
 from framework.data.phases import PHASES, TEST, TRAIN, VALIDATION, check_phase
 from framework.data.records.framing import read_records

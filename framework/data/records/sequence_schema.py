@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 
 from framework.data.records.finding import LOOKED_AT, TYPES
 from framework.data.records.framing import read_records

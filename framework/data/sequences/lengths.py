@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 
 from framework import files
 from framework.data.records.framing import read_records

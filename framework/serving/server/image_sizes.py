@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
-from google.protobuf import message  # type: ignore[import-untyped]
+from google.protobuf import message
 
 Size = tuple[int, int]  # width, height
 _SMALLEST = 20  # bytes of a file with an image in it
