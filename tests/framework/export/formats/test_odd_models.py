@@ -1,9 +1,7 @@
 """What converters could trip over, and other models of this repository: they convert and agree, or are refused."""
 
-import pathlib
-import sys
-
 import numpy as np
+import odd_models
 import pytest
 import tensorflow as tf
 
@@ -33,9 +31,6 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def answers(runs, digits_run, in_one_process, tmp_path_factory):
-    sys.path.insert(0, str(pathlib.Path(__file__).parent))
-    import odd_models
-
     jobs = odd_models.jobs(tmp_path_factory.mktemp("odd"))
     for name, run in runs.items():
         real = formats.representative_examples(run.pipeline, 40)
