@@ -19,8 +19,10 @@ from framework.training.plan import resolve_pipeline
 
 MODELS, PIPELINES = framework.list_models(), framework.list_pipelines()
 SMALL = {
+    "multimodal": {"width": 4, "hidden": 8, "vocabulary_size": 50, "num_bins": 50},
     "resnet": {"depth": 8, "width": 4},
     "small_cnn": {"width": 4, "hidden": 8},
+    "text_cnn": {"vocabulary_size": 50, "filters": 4},
     "wide_and_deep": {"num_bins": 50, "widths": (8,)},
 }
 BATCH_SIZES = (1, 3, 32)

@@ -9,7 +9,7 @@ from framework.testing.reloading import assert_export_reloads
 # Now, before other tests register theirs.
 NAMES = framework.list_models()
 # Smaller than by default, where that saves a minute and leaves no line of the builder out.
-SMALL = {"resnet": {"depth": 8, "width": 8}}
+SMALL = {"resnet": {"depth": 8, "width": 8}, "text_cnn": {"vocabulary_size": 100}}
 
 
 @pytest.fixture(scope="module")
