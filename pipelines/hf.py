@@ -3,7 +3,7 @@
 from typing import Literal
 
 import framework
-from framework.data.adapters.huggingface import HuggingFaceDataSet
+from framework.data.adapters.hf import HuggingFaceDataSet
 from framework.data.adapters.pipeline import Choice, ForeignPipeline
 from framework.data.tables.division import Division
 from framework.data.tables.encoding import Encoding

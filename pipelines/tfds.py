@@ -4,7 +4,7 @@ from typing import Literal
 
 import framework
 from framework.data.adapters.pipeline import Choice, ForeignPipeline
-from framework.data.adapters.tensorflow import TensorFlowDataSet
+from framework.data.adapters.tfds import TensorFlowDataSet
 from framework.data.tables.division import Division
 from framework.data.tables.encoding import Encoding
 

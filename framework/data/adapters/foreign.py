@@ -120,7 +120,7 @@ class Field:
 def numbers_feature(dtype: Any, shape: Sequence[int | None]) -> Feature | str:
     """The feature of numbers, booleans or text, or why there is none."""
     if None in shape:
-        return f"varies in length ({tuple(shape)}); make sequences of it with the pipeline 'sequences'"
+        return f"varies in length {tuple(shape)}; the pipeline 'sequences' reads such features from records"
     dtype = np.dtype(dtype)
     if dtype.kind in "OSU":
         return Feature(tuple(shape), "string") if not shape else f"holds text of shape {tuple(shape)}"

@@ -26,6 +26,8 @@ from framework.registry import did_you_mean
 from framework.tasks.classification import BinaryClassification, Classification
 from framework.tasks.task import Task
 
+# What a column may be taken for, if somebody says so.
+_ALTERNATIVES = {NUMERIC: (CATEGORICAL,), TEXT: (CATEGORICAL,), CATEGORICAL: (NUMERIC,)}
 # What other libraries call the splits, by phase.
 _SPLITS = {TRAIN: ("train", "training"), VALIDATION: ("validation", "valid", "val", "dev"), TEST: ("test", "testing")}
 
@@ -77,10 +79,11 @@ class ForeignPipeline(Pipeline):
         self.features = {column.name: column.feature for column in self.columns}
         self._encoding = encoding
         fields = {column.name: Field(column.title, column.feature) for column in self.columns}
-        labels = _settle_labels(data, splits[TRAIN], label, choice.task)
+        values = {phase: data.values(split, label) for phase, split in splits.items()}
+        labels = _settle_labels(data, values[TRAIN], label, choice.task)
         self.task = labels.task
         sources = {phase: data.source(split, fields, label, labels) for phase, split in splits.items()}
-        classes = {phase: _class_ids(data, split, label, labels) for phase, split in splits.items()}
+        classes = {phase: _class_ids(values[phase], label, labels) for phase in splits}
         division = dataclasses.replace(
             division,
             validation=0.0 if VALIDATION in splits else division.validation,
@@ -88,7 +91,7 @@ class ForeignPipeline(Pipeline):
         )
         indices = division.divide(classes[TRAIN])
         for phase in splits.keys() - {TRAIN}:
-            indices[phase] = division.sampled(phase, np.arange(data.splits[splits[phase]]), classes[phase])
+            indices[phase] = division.sampled(phase, np.arange(len(classes[phase])), classes[phase])
         check_sample(division.sample, indices)
         self._sources: dict[str, Source] = {
             phase: _part(sources[phase if phase in splits else TRAIN], indices[phase])
@@ -155,9 +158,6 @@ def _choose(data: ForeignDataSet, choice: Choice, label: str) -> list[Column]:
     return chosen
 
 
-_ALTERNATIVES = {NUMERIC: (CATEGORICAL,), TEXT: (CATEGORICAL,), CATEGORICAL: (NUMERIC,)}
-
-
 def _kind(feature: Feature, is_class: bool) -> str:
     if isinstance(feature, Image):
         return IMAGE
@@ -166,7 +166,7 @@ def _kind(feature: Feature, is_class: bool) -> str:
     return {"string": TEXT, "bool": BOOLEAN}.get(feature.dtype, NUMERIC)
 
 
-def _settle_labels(data: ForeignDataSet, split: str, label: str, task: str | None) -> Labels:
+def _settle_labels(data: ForeignDataSet, values: np.ndarray, label: str, task: str | None) -> Labels:
     column = data.columns[label]
     if column.feature.shape or column.feature.is_encoded:
         raise ValueError(f"The label {label!r} of {data.place} is {column.feature}; expected one number or text.")
@@ -176,7 +176,7 @@ def _settle_labels(data: ForeignDataSet, split: str, label: str, task: str | Non
     elif column.class_names is not None and task == "binary":
         settled = BinaryClassification(class_names=column.class_names)
     scan = ColumnScan(typed=True)
-    scan.update(data.values(split, label).tolist())
+    scan.update(values.tolist())
     labels = read_labels([label], {label: scan}, settled, ())
     if column.class_names is not None and isinstance(settled, Task):
         # The ids stand in the data, the names beside them.
@@ -185,11 +185,11 @@ def _settle_labels(data: ForeignDataSet, split: str, label: str, task: str | Non
     return labels
 
 
-def _class_ids(data: ForeignDataSet, split: str, label: str, labels: Labels) -> np.ndarray:
+def _class_ids(values: np.ndarray, label: str, labels: Labels) -> np.ndarray:
     """Class ids `[examples]`, by which splits are stratified; zeros where there are no classes."""
     if not isinstance(labels.task, (Classification, BinaryClassification)):
-        return np.zeros(data.splits[split], np.int64)
-    ids, _ = labels.parse({label: data.values(split, label).tolist()})
+        return np.zeros(len(values), np.int64)
+    ids, _ = labels.parse({label: values.tolist()})
     return ids
 
 

@@ -18,7 +18,7 @@ from framework.data.sources import Example
 from framework.data.statistics import Collector, Statistics, progress
 from framework.data.tables.columns import Column
 from framework.data.tables.encoding import Encoding
-from framework.data.tables.scanning import BOOLEAN, CATEGORICAL, NUMERIC
+from framework.data.tables.scanning import BOOLEAN, CATEGORICAL, IMAGE, NUMERIC
 from framework.features import Feature
 from framework.registry import did_you_mean
 
@@ -26,7 +26,6 @@ MASK = "mask"
 # Of the training split's lengths, for people to look at: from the shortest to the longest.
 _SHARES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 _PERCENTILES, _LONGEST = "percentiles", "longest"
-_KINDS = (NUMERIC, CATEGORICAL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,15 +59,12 @@ class SequenceEncoding:
         if MASK in self.features:
             raise ValueError(f"{MASK!r} is what says where an example's steps are. Give that feature another name.")
         for name, kind in self.types.items():
-            if name not in self.features:
+            if name not in self.features or name == LENGTH:
                 raise ValueError(f"types= names no feature: {name!r}.{did_you_mean(name, self.features)}")
-            if kind not in _KINDS:
-                raise ValueError(f"types= has {kind!r} for {name!r}; kinds are {' and '.join(map(repr, _KINDS))}.")
-            feature = self.features[name]
-            if feature.is_encoded or (kind == NUMERIC) == (feature.dtype == "string"):
-                if kind == CATEGORICAL and tf.as_dtype(feature.dtype).is_integer and not feature.is_encoded:
-                    continue
-                raise ValueError(f"types= says that {name!r}, {feature.dtype}, is {kind}.")
+            kinds = _kinds(self.features[name])
+            if kind not in kinds:
+                expected = " or ".join(map(repr, kinds)) or "nothing"
+                raise ValueError(f"types= has {kind!r} for {name!r}, {self.features[name]}; expected {expected}.")
         limit = self.max_length
         if limit is not None and not (limit >= 1 if isinstance(limit, int) else 0 < limit < 1):
             raise ValueError(f"max_length is a number of steps or a share in (0, 1), got {limit!r}.")
@@ -78,9 +74,13 @@ class SequenceEncoding:
     def kind(self, name: str) -> str:
         """What a feature is taken for."""
         feature = self.features[name]
+        if feature.is_encoded:
+            return IMAGE
+        if feature.dtype == "bool" and not is_sequence(feature):
+            return BOOLEAN
         axes = feature.shape[1:] if is_sequence(feature) else feature.shape
-        discrete = feature.dtype == "string" or tf.as_dtype(feature.dtype).is_integer
-        return self.types.get(name, CATEGORICAL if discrete and not axes else NUMERIC)
+        is_category = CATEGORICAL in _kinds(feature) and (not axes or feature.dtype == "string")
+        return self.types.get(name, CATEGORICAL if is_category else NUMERIC)
 
     def learn(self, train: Iterable[Example]) -> dict[str, np.ndarray]:
         """Statistics of the training examples, in one pass: `"length/p95"` and the like among them."""
@@ -116,13 +116,11 @@ class SequenceEncoding:
     @property
     def _columns(self) -> list[Column]:
         """What is known of the features of whole sequences, as that of a table's columns."""
-        whole = (name for name, feature in self.features.items() if not is_sequence(feature))
-        return [self._column(name) for name in whole if name != LENGTH]
-
-    def _column(self, name: str) -> Column:
-        feature = self.features[name]
-        kind = BOOLEAN if feature.dtype == "bool" else self.kind(name)
-        return Column(name, name, kind, feature, 0, name in self.types)
+        return [
+            Column(name, name, self.kind(name), feature, 0, name in self.types)
+            for name, feature in self.features.items()
+            if not is_sequence(feature) and name != LENGTH
+        ]
 
     def longest(self, statistics: Statistics) -> int | None:
         """The steps after which an example is cut, if any is."""
@@ -151,3 +149,12 @@ class SequenceEncoding:
             return statistics.lookup(name)(values)
         standard = statistics.standardize(name, values)
         return tf.where(tf.math.is_nan(standard), tf.zeros_like(standard), standard)
+
+
+def _kinds(feature: Feature) -> tuple[str, ...]:
+    """What `types` may say of a feature."""
+    if feature.is_encoded:
+        return ()
+    if feature.dtype == "string":
+        return (CATEGORICAL,)
+    return (NUMERIC, CATEGORICAL) if tf.as_dtype(feature.dtype).is_integer else (NUMERIC,)

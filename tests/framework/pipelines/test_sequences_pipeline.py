@@ -256,9 +256,10 @@ def test_compressed_files_are_a_stream(tmp_path):
     ("options", "message"),
     [
         ({"types": {"point": "numeric"}}, r"types= names no feature: 'point'\. Did you mean 'points'\?"),
-        ({"types": {"words": "numeric"}}, "types= says that 'words', string, is numeric"),
-        ({"types": {"points": "categorical"}}, "types= says that 'points', float32, is categorical"),
-        ({"types": {"code": "text"}}, "kinds are 'numeric' and 'categorical'"),
+        ({"types": {"words": "numeric"}}, "types= has 'numeric' for 'words', .*; expected 'categorical'"),
+        ({"types": {"points": "categorical"}}, "types= has 'categorical' for 'points', .*; expected 'numeric'"),
+        ({"types": {"code": "text"}}, "expected 'numeric' or 'categorical'"),
+        ({"types": {"length": "numeric"}}, "types= names no feature: 'length'"),
         ({"max_length": 0}, "max_length is a number of steps or a share"),
         ({"max_length": 1.5}, "max_length is a number of steps or a share"),
         ({"keep": "middle"}, "keep must be 'first' or 'last'"),

@@ -47,9 +47,8 @@ class HuggingFaceDataSet(ForeignDataSet):
         self.place = str(path)
         loaded = _load(datasets, path)
         parts = dict(loaded) if isinstance(loaded, Mapping) else {"train": loaded}
-        self._features = next(iter(parts.values())).features
         self.columns, self.unusable = {}, {}
-        for title, feature in self._features.items():
+        for title, feature in next(iter(parts.values())).features.items():
             found = _column(datasets, feature)
             if isinstance(found, str):
                 self.unusable[title] = found
@@ -64,7 +63,7 @@ class HuggingFaceDataSet(ForeignDataSet):
     def values(self, split: str, title: str) -> np.ndarray:
         column = self._parts[split].select_columns([title])[:][title]
         self._check_whole(split, title, column)
-        return np.asarray(column.to_pylist(), object) if _is_text(column) else column.to_numpy()
+        return np.asarray(column.to_pylist(), object) if str(column.type) in _TEXT else column.to_numpy()
 
     def source(self, split: str, features: Mapping[str, Field], label: str, labels: Labels) -> HuggingFaceSource:
         part = self._parts[split].select_columns(list(dict.fromkeys([*(f.title for f in features.values()), label])))
@@ -203,7 +202,3 @@ def _image_bytes(item: Mapping[str, Any] | None) -> bytes:
     if item["bytes"] is not None:
         return item["bytes"]
     return pathlib.Path(item["path"]).read_bytes()
-
-
-def _is_text(column: Any) -> bool:
-    return str(column.type) in _TEXT or str(column.type) == "bool"
