@@ -44,10 +44,7 @@ def publishing(directory: pathlib.Path) -> Iterator[pathlib.Path]:
     try:
         yield temporary
         os.chmod(temporary, 0o755)  # mkdtemp's 700 would lock a server out
-        for parent, _, names in os.walk(temporary):
-            for name in names:
-                sync(pathlib.Path(parent, name))
-            sync(pathlib.Path(parent))
+        sync_tree(temporary)
         if directory.exists():
             raise FileExistsError(f"{directory} exists already.")
         os.rename(temporary, directory)
@@ -63,6 +60,14 @@ def sync(path: pathlib.Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_tree(directory: pathlib.Path) -> None:
+    """Flushes a directory and all that is in it to the disk."""
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            sync(pathlib.Path(parent, name))
+        sync(pathlib.Path(parent))
 
 
 def sweep(directory: pathlib.Path) -> None:

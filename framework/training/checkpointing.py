@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 import keras
 from absl import logging
 
+from framework.callbacks.background import BackgroundWriter
 from framework.data.train import Position
-from framework.training.background import BackgroundWriter
 from framework.training.checkpoints import CheckpointStore
 from framework.training.config import Checkpoints
 from framework.training.preemption import EXIT_CODES, Preempted, Signals

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import keras
 
+from framework.export.options import Exports as Exports
 from framework.registry import did_you_mean
 
 _OPTIMIZERS = {
@@ -313,21 +314,6 @@ class Divergence:
             raise ValueError(f"max_rollbacks must not be negative, got {self.max_rollbacks}.")
         if not 0 < self.factor < 1:
             raise ValueError(f"factor must be in (0, 1), got {self.factor}.")
-
-
-@dataclasses.dataclass(frozen=True)
-class Exports:
-    """Which exports stay beside the best, which always does.
-
-    Attributes:
-        keep: How many of the newest; 0 leaves the best alone, `None` deletes none.
-    """
-
-    keep: int | None = 1
-
-    def __post_init__(self):
-        if self.keep is not None and self.keep < 0:
-            raise ValueError(f"keep must be None (all) or at least 0, got {self.keep}.")
 
 
 def plain(value: Any) -> Any:

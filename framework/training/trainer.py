@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from framework.data.evaluate import eval_dataset
 from framework.data.phases import TRAIN, VALIDATION
 from framework.data.pipeline import Pipeline
 from framework.data.train import Position, steps_per_epoch, train_dataset
+from framework.export.scoring import Evaluation
 from framework.registry import did_you_mean
 from framework.tasks.objective import Objective
 from framework.training.checkpointing import SaveCheckpoints
@@ -135,7 +137,16 @@ class Trainer:
         if self.optimization.uses_ema:
             # From here to the end of the epoch the model has the averaged weights: they are judged and exported.
             own.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
-        own.append(ExportBest(self.directory.export, self.pipeline, objective=self.objective, keep=exports.keep))
+        own.append(
+            ExportBest(
+                self.directory.export,
+                self.pipeline,
+                objective=self.objective,
+                exports=exports,
+                evaluation=Evaluation(self.batch_size, self._compile_arguments),
+                configuration=self.config,
+            )
+        )
         if stopping is not None:
             own.append(EarlyStopping(self.objective, **dataclasses.asdict(stopping)))
         return own
@@ -174,7 +185,11 @@ class Trainer:
                 store, callbacks, checkpoints, steps=self.steps, signals=signals, meta={"rollbacks": rollbacks}
             )
             try:
-                self._fit(callbacks, saving, snapshot, 1 if verbose == "auto" and sys.stdout.isatty() else verbose)
+                with contextlib.ExitStack() as stack:
+                    for callback in callbacks:
+                        if isinstance(callback, ExportBest):
+                            stack.enter_context(callback.ending())
+                    self._fit(callbacks, saving, snapshot, 1 if verbose == "auto" and sys.stdout.isatty() else verbose)
                 return
             except NonFiniteLossError as error:
                 if rollbacks == divergence.max_rollbacks:

@@ -21,8 +21,8 @@ import tensorflow as tf
 from absl import app, flags, logging
 
 import framework
+from framework.callbacks.background import BackgroundWriter
 from framework.data.train import Position, steps_per_epoch, train_dataset
-from framework.training.background import BackgroundWriter
 from framework.training.checkpoints import CheckpointStore
 from framework.training.snapshot import state_variables, take
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import typing
 
 import command_line
 import fit_flags
@@ -10,6 +11,7 @@ import train
 from absl import flags as absl_flags
 
 import framework
+from framework.export import Answers, Policy, Proof
 
 # How the arguments of `fit` are called as flags, where they aren't fields of the dataclasses above.
 _SAID_OTHERWISE = {"hparams": "hparam", "pipeline_options": "option", "metrics": "metric", "callbacks": "callback"}
@@ -36,13 +38,13 @@ def test_every_argument_of_fit_has_a_flag():
 
 def test_every_field_of_the_configuration_has_a_flag_of_its_own():
     flags = _flags()
-    kinds = {*fit_flags.configurations().values(), framework.Schedule}
+    kinds = {*fit_flags.configurations().values(), framework.Schedule, Answers, Policy, Proof}
     assert kinds >= {framework.Optimization, framework.Stopping, framework.Checkpoints, framework.Exports}
     names = [
         fit_flags.flag_name(kind, field.name)
         for kind in kinds
         for field in dataclasses.fields(kind)
-        if (kind, field.name) != (framework.Optimization, "schedule")  # whose kind has that flag
+        if typing.get_type_hints(kind)[field.name] not in kinds  # whose fields have flags of their own
     ]
     assert len(set(names)) == len(names)
     assert set(names) <= set(flags.values)

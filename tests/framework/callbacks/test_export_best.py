@@ -1,5 +1,7 @@
 import json
 import math
+import threading
+import time
 
 import keras
 import numpy as np
@@ -9,7 +11,8 @@ import tensorflow as tf
 import framework
 from framework.callbacks import ExportBest
 from framework.data.evaluate import eval_dataset
-from framework.export import Exporter, Record, list_versions
+from framework.export import Evaluation, Exporter, Exports, Policy, ProofError, Record, list_versions, read_manifest
+from framework.export.saved_model import SavedModelWriter
 from framework.tasks import Objective
 
 RNG = np.random.default_rng(0)
@@ -170,7 +173,7 @@ def play(callback, values, first=0):
     ],
 )
 def test_only_a_strict_improvement_is_published(model, tmp_path, monitor, values, published):
-    callback = begin(model, tmp_path, objective=monitor, keep=None)
+    callback = begin(model, tmp_path, objective=monitor, exports=Exports(keep=None))
     assert play(callback, values) == published
     assert list_versions(tmp_path) == sorted({version for version in published if version})
     best = json.loads((tmp_path / "best.json").read_text())
@@ -181,16 +184,16 @@ def test_only_a_strict_improvement_is_published(model, tmp_path, monitor, values
 @pytest.mark.parametrize(("keep", "stay"), [(0, [4]), (1, [4]), (2, [3, 4]), (3, [2, 3, 4]), (None, [1, 2, 3, 4])])
 def test_keep(model, tmp_path, keep, stay):
     (tmp_path / "mine").mkdir()
-    play(begin(model, tmp_path, objective="val_accuracy", keep=keep), [0.1, 0.2, 0.3, 0.2, 0.4])
+    play(begin(model, tmp_path, objective="val_accuracy", exports=Exports(keep=keep)), [0.1, 0.2, 0.3, 0.2, 0.4])
     assert list_versions(tmp_path) == stay
     assert (tmp_path / "mine").is_dir()
 
 
 @pytest.mark.parametrize("keep", [0, 1, None])
 def test_restart_never_demotes_the_best(model, tmp_path, keep):
-    play(begin(model, tmp_path, objective="val_accuracy", keep=keep), [0.5, 0.9])
+    play(begin(model, tmp_path, objective="val_accuracy", exports=Exports(keep=keep)), [0.5, 0.9])
     before = list_versions(tmp_path)
-    again = begin(model, tmp_path, objective="val_accuracy", keep=keep)
+    again = begin(model, tmp_path, objective="val_accuracy", exports=Exports(keep=keep))
     assert again.best == Record(2, 1, 0, {"loss": 1.0, "val_accuracy": 0.9})
     assert play(again, [0.8, 0.9, math.nan], first=2) == [2, 2, 2]
     assert list_versions(tmp_path) == before
@@ -198,36 +201,136 @@ def test_restart_never_demotes_the_best(model, tmp_path, keep):
 
 
 def test_the_best_stays_even_when_it_is_the_oldest(model, tmp_path):
-    play(begin(model, tmp_path, objective=Objective("val_x", "max"), keep=None), [0.3, 0.4, 0.5])
+    play(begin(model, tmp_path, objective=Objective("val_x", "max"), exports=Exports(keep=None)), [0.3, 0.4, 0.5])
     # Now less is better: the first version is the best, and the only one to stay.
-    other_way = begin(model, tmp_path, objective=Objective("val_x", "min"), keep=0)
+    other_way = begin(model, tmp_path, objective=Objective("val_x", "min"), exports=Exports(keep=0))
     assert other_way.best.version == 1
     assert list_versions(tmp_path) == [1]
     assert play(other_way, [0.35, 0.1], first=3) == [1, 2]
+
+
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
 
 
 def test_what_an_interrupted_writer_left_is_swept(model, tmp_path):
     (tmp_path / ".tmp-7-abc" / "variables").mkdir(parents=True)
     (tmp_path / ".tmp-best.json-xyz").write_text("{")
     begin(model, tmp_path, objective="loss")
-    assert list(tmp_path.iterdir()) == []
+    assert names(tmp_path) == [".lock"]
+
+
+def broken(self, *arguments, **named):
+    raise OSError("no space left")
 
 
 def test_record_moves_only_after_the_export_is_whole(model, tmp_path, monkeypatch):
     callback = begin(model, tmp_path, objective="val_accuracy")
     play(callback, [0.5])
-    before = (callback.best, (tmp_path / "best.json").read_bytes())
-
-    def full(*arguments, **named):
-        raise OSError("no space left")
-
-    monkeypatch.setattr(Exporter, "_prove", full)
-    with pytest.raises(OSError, match="no space left"):
-        play(callback, [0.9], first=1)
-    assert (callback.best, (tmp_path / "best.json").read_bytes()) == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "best.json"]
-    monkeypatch.undo()
+    before = (callback.best, (tmp_path / "best.json").read_bytes(), names(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(SavedModelWriter, "write", broken)
+        with pytest.raises(OSError, match="no space left"):
+            callback.on_epoch_end(1, {"val_accuracy": 0.9})
+    assert (callback.best, (tmp_path / "best.json").read_bytes(), names(tmp_path)) == before
     assert play(callback, [0.6], first=2) == [2]
+
+
+class TestInTheBackground:
+    """While the next epoch trains, an export is proven; what is written aside survives until then."""
+
+    def stop_before_the_proof(self, model, directory, values, monkeypatch):
+        """What a process leaves that dies as soon as an export is written aside."""
+        callback = begin(model, directory, objective="val_accuracy")
+        play(callback, values[:-1])
+        with monkeypatch.context() as patch:
+            patch.setattr(ExportBest, "_submit", lambda self, *exports: None)
+            callback.on_epoch_end(len(values) - 1, {"loss": 1.0, "val_accuracy": values[-1]})
+
+    def test_an_epoch_ends_while_the_proof_goes_on(self, model, tmp_path, monkeypatch):
+        callback = begin(model, tmp_path, objective="val_accuracy")
+        gate, prove = threading.Event(), Exporter.prove
+        monkeypatch.setattr(Exporter, "prove", lambda *arguments: (gate.wait(60), prove(*arguments))[1])
+        callback.on_epoch_end(0, {"val_accuracy": 0.5})
+        assert list_versions(tmp_path) == []
+        assert names(tmp_path) == [".lock", ".staged-1"]
+        gate.set()
+        assert callback.best.version == 1
+        assert names(tmp_path) == [".lock", "1", "best.json", "latest.json"]
+
+    def test_an_error_surfaces_at_the_end_of_the_next_epoch(self, model, tmp_path, monkeypatch):
+        callback = begin(model, tmp_path, objective="val_accuracy")
+        monkeypatch.setattr(Exporter, "prove", broken)
+        callback.on_epoch_end(0, {"val_accuracy": 0.5})
+        with pytest.raises(OSError, match="no space left"):
+            callback.on_epoch_end(1, {"val_accuracy": 0.1})
+        assert list_versions(tmp_path) == []
+
+    def test_an_error_surfaces_at_the_end_of_training_at_the_latest(self, model, tmp_path, monkeypatch):
+        callback = begin(model, tmp_path, objective="val_accuracy")
+        monkeypatch.setattr(Exporter, "prove", broken)
+        callback.on_epoch_end(0, {"val_accuracy": 0.5})
+        with pytest.raises(OSError, match="no space left"):
+            callback.on_train_end()
+
+    def test_what_a_process_left_unproven_is_published_by_the_next_one(self, model, tmp_path, monkeypatch):
+        self.stop_before_the_proof(model, tmp_path, [0.5, 0.9], monkeypatch)
+        assert names(tmp_path) == [".lock", ".staged-2", "1", "best.json", "latest.json"]
+        again = begin(model, tmp_path, objective="val_accuracy")
+        assert again.best == Record(2, 1, 0, {"loss": 1.0, "val_accuracy": 0.9})
+        assert names(tmp_path) == [".lock", "2", "best.json", "latest.json"]
+        # The epoch is trained once more, as a run does that has no checkpoint of its end: nothing is published twice.
+        assert play(again, [0.9, 0.8], first=1) == [2, 2]
+
+    def test_a_proof_that_was_interrupted_is_made_up_for(self, model, tmp_path, monkeypatch):
+        callback = begin(model, tmp_path, objective="val_accuracy")
+        reached, process = threading.Event(), callback._exporter._process
+        ask = process.ask
+
+        def hanging(command, *arguments):
+            if command == "call":
+                reached.set()
+                time.sleep(0.2)
+            return ask(command, *arguments)
+
+        monkeypatch.setattr(process, "ask", hanging)
+        callback.on_epoch_end(0, {"loss": 1.0, "val_accuracy": 0.5})
+        assert reached.wait(60)
+        callback.leave()
+        monkeypatch.undo()
+        assert names(tmp_path) == [".lock", ".staged-1"]
+        assert begin(model, tmp_path, objective="val_accuracy").best.version == 1
+
+    def test_a_training_that_fails_has_its_last_export_published(self, model, tmp_path):
+        callback = begin(model, tmp_path, objective="val_accuracy")
+        callback.on_epoch_end(0, {"loss": 1.0, "val_accuracy": 0.5})
+        with pytest.raises(RuntimeError, match="training fails"), callback.ending():
+            raise RuntimeError("training fails")
+        assert list_versions(tmp_path) == [1]
+
+    def test_the_next_training_in_a_process_waits_for_the_last_export_of_the_one_before(self, model, tmp_path):
+        callback = begin(model, tmp_path, objective="val_accuracy")
+        callback.on_epoch_end(0, {"loss": 1.0, "val_accuracy": 0.5})  # and an exception that nobody told it of
+        assert begin(model, tmp_path, objective="val_accuracy").best.version == 1
+
+
+class TestPolicy:
+    def test_a_candidate_that_is_worse_elsewhere_is_refused_and_recorded(self, model, tmp_path):
+        exports = Exports(policy=Policy(improve={"val_auc": -0.01}))
+        callback = begin(model, tmp_path, objective="val_accuracy", exports=exports)
+        for epoch, (accuracy, auc) in enumerate([(0.5, 0.9), (0.6, 0.8), (0.55, 0.895)]):
+            callback.on_epoch_end(epoch, {"val_accuracy": accuracy, "val_auc": auc})
+        # The last one is held against the first, not against the one that was refused.
+        assert callback.best == Record(2, 2, 0, {"val_accuracy": 0.55, "val_auc": 0.895})
+        assert names(tmp_path) == [".lock", "2", "best.json", "latest.json", "refused.json"]
+        [refused] = json.loads((tmp_path / "refused.json").read_text())
+        assert (refused["epoch"], refused["metrics"]) == (1, {"val_accuracy": 0.6, "val_auc": 0.8})
+        assert refused["reasons"] == ["val_auc is 0.8, the best's 0.9: it must be worse by 0.01 at most."]
+        # Trained once more after a restart, the same epoch is refused once more, and recorded once.
+        again = begin(model, tmp_path, objective="val_accuracy", exports=exports)
+        again.on_epoch_end(1, {"val_accuracy": 0.6, "val_auc": 0.8})
+        assert again.best.version == 2
+        assert len(json.loads((tmp_path / "refused.json").read_text())) == 1
 
 
 def test_epochs_between_evaluations_are_not_judged(model, tmp_path):
@@ -271,8 +374,25 @@ def test_neither_objective_nor_pipeline_is_an_error(tmp_path):
         ExportBest(tmp_path)
 
 
-def test_negative_keep_is_an_error(tmp_path):
+def test_a_metric_that_serving_doesnt_reach_is_refused(pipeline, tmp_path):
+    """What a signature is asked is the split as it is stored; evaluation here sees something else."""
+    model = framework.build_model(linear, pipeline.interface(), pipeline.task)
+    model.compile("sgd", pipeline.task.loss(), metrics=pipeline.task.metrics())
+    train = eval_dataset(pipeline, "train", batch_size=6)
+    validation = eval_dataset(pipeline, "validation", batch_size=2)
+    evaluation = Evaluation(2, {"loss": pipeline.task.loss(), "metrics": pipeline.task.metrics()})
+    callback = ExportBest(tmp_path / "same", pipeline, evaluation=evaluation)
+    model.fit(train, validation_data=validation, callbacks=[callback], shuffle=False, verbose=0)
+    proof = read_manifest(tmp_path / "same" / "1")["proof"]["metrics"]
+    assert (proof["signature"], proof["examples"], proof["of"]) == ("serving_default", 4, 4)
+    assert proof["values"].keys() == proof["reported"].keys() == {"loss", "rmse", "mae"}
+    for name, value in proof["values"].items():
+        assert value == pytest.approx(callback.best.metrics[f"val_{name}"], rel=1e-5)
+
+    skewed = validation.map(lambda inputs, labels: ({"both": inputs["both"] * 2}, labels))
+    callback = ExportBest(tmp_path / "skewed", pipeline, evaluation=evaluation)
     with pytest.raises(
-        ValueError, match=r"keep must be None \(all\), 0 \(the best alone\) or a positive number, got -1"
+        ProofError, match=r"on 4 of 4 examples of the validation split is .*, Keras reported .* 'metrics'"
     ):
-        ExportBest(tmp_path, objective="loss", keep=-1)
+        model.fit(train, validation_data=skewed, callbacks=[callback], shuffle=False, verbose=0)
+    assert list_versions(tmp_path / "skewed") == []

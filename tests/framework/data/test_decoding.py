@@ -1,6 +1,5 @@
 """Encoded examples: decoded in every phase, named when they can't be, and left out where that is wanted."""
 
-import itertools
 import json
 
 import numpy as np

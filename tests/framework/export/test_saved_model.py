@@ -1,6 +1,5 @@
 import math
 import os
-import pathlib
 import stat
 import subprocess
 import sys
@@ -13,8 +12,8 @@ import tensorflow as tf
 import framework
 from framework import Feature, tasks
 from framework.data.statistics import vocabulary
-from framework.export import Exporter, ParityError, list_versions, read_manifest
-from framework.export.saved_model import restore_weights
+from framework.export import Exporter, Moment, ParityError, list_versions, read_manifest
+from framework.export.saved_model import SavedModelWriter, restore_weights
 
 _RNG = np.random.default_rng(0)
 VECTORS = _RNG.normal(size=(40, 64)).astype(np.float32)
@@ -136,7 +135,8 @@ class TestWhatIsInside:
             "logits/kernel": (512, 2),
             "logits/bias": (2,),
         }
-        assert manifest["versions"] == {"tensorflow": tf.__version__, "keras": keras.__version__}
+        assert manifest["versions"]["tensorflow"] == tf.__version__
+        assert manifest["versions"]["keras"] == keras.__version__
 
     def test_a_server_of_another_user_may_read_it(self, export_dir):
         assert stat.S_IMODE(export_dir.stat().st_mode) == 0o755
@@ -247,7 +247,7 @@ class TestNothingHalfDone:
 
     def test_what_answers_differently_isnt_published(self, pipeline, tmp_path):
         model = build(lambda inputs, task: Restless()(task.logits(inputs["vector"])), pipeline)
-        with pytest.raises(ParityError, match=r"output 'logits': .* differs from the live model by .* Not published"):
+        with pytest.raises(ParityError, match=r"output 'logits', example \d: .* differs .* by .* Not published"):
             Exporter(model, pipeline).publish(tmp_path)
         assert self.left(tmp_path) == []
 
@@ -255,17 +255,18 @@ class TestNothingHalfDone:
     def test_error_in_the_middle_leaves_nothing(self, trained, pipeline, tmp_path, monkeypatch, error):
         exporter = Exporter(trained, pipeline)
         exporter.publish(tmp_path)
-        save = tf.saved_model.save
+        before = self.left(tmp_path)
+        write = SavedModelWriter.write
 
-        def interrupted(module, directory, **arguments):
-            save(module, directory, **arguments)
-            (pathlib.Path(directory) / "saved_model.pb").unlink()
+        def interrupted(self, directory):
+            write(self, directory)
+            (directory / "saved_model.pb").unlink()
             raise error("in the middle")
 
-        monkeypatch.setattr(tf.saved_model, "save", interrupted)
+        monkeypatch.setattr(SavedModelWriter, "write", interrupted)
         with pytest.raises(error, match="in the middle"):
             exporter.publish(tmp_path)
-        assert self.left(tmp_path) == ["1"]
+        assert self.left(tmp_path) == before
         monkeypatch.undo()
         assert exporter.publish(tmp_path) == 2
 
@@ -282,7 +283,7 @@ class TestNothingHalfDone:
         assert versions == []
         assert len(names) == 1
         assert names[0].startswith(".")
-        assert self.left(tmp_path) == ["1"]
+        assert self.left(tmp_path) == [".lock", "1", "latest.json"]
 
     def test_versions_go_up_and_nothing_is_overwritten(self, trained, pipeline, tmp_path):
         exporter = Exporter(trained, pipeline)
@@ -300,6 +301,66 @@ class TestNothingHalfDone:
         assert list_versions(tmp_path) == [2, 12, 13]
 
 
+@pytest.fixture(scope="module")
+def both(trained, pipeline, tmp_path_factory):
+    """The same weights, written again and written in full by a new exporter."""
+    base = tmp_path_factory.mktemp("again")
+    exporter, weights = Exporter(trained, pipeline), trained.get_weights()
+    trained.set_weights([weight + 1 for weight in weights])
+    exporter.stage(base / "again")
+    trained.set_weights(weights)
+    again = exporter.stage(base / "again")
+    full = Exporter(trained, pipeline).stage(base / "full")
+    return again.model, full.model
+
+
+class TestWrittenAgain:
+    """After the first time only variables are written."""
+
+    def test_variables_are_those_of_a_full_save(self, both):
+        again, full = (tf.train.load_checkpoint(checkpoint(path)) for path in both)
+        assert again.get_variable_to_shape_map() == full.get_variable_to_shape_map()
+        for name in full.get_variable_to_shape_map():
+            if "model_variables" in name:
+                np.testing.assert_array_equal(again.get_tensor(name), full.get_tensor(name))
+
+    def test_its_fingerprint_is_that_of_its_variables(self, both):
+        again, full = (tf.saved_model.experimental.read_fingerprint(str(path)) for path in both)
+        # As TensorFlow computes it for a full save, so that this would notice if it did it otherwise.
+        for fingerprint, path in zip((again, full), both, strict=True):
+            index = (path / "variables" / "variables.index").read_bytes()
+            hashed = tf.fingerprint([index]).numpy().tobytes()
+            assert fingerprint.checkpoint_hash == int.from_bytes(hashed, "little")
+        assert again.graph_def_program_hash == full.graph_def_program_hash
+
+    def test_only_the_first_time_is_in_full(self, trained, pipeline, tmp_path, monkeypatch):
+        save, saved = tf.saved_model.save, []
+        monkeypatch.setattr(tf.saved_model, "save", lambda *args, **named: (saved.append(1), save(*args, **named)))
+        exporter = Exporter(trained, pipeline)
+        for _ in range(3):
+            exporter.stage(tmp_path)
+        assert len(saved) == 1
+
+    def test_a_vocabulary_file_comes_along_each_time(self, tmp_path):
+        (tmp_path / "words.txt").write_text("small\ndog\n")
+        words = keras.Input((), dtype="string", name="words")
+        lookup = keras.layers.StringLookup(vocabulary=str(tmp_path / "words.txt"))
+        model = keras.Model(words, keras.ops.cast(lookup(words), "float32"))
+        exporter = Exporter(model)
+        for _ in range(2):
+            version = exporter.publish(tmp_path / "export")
+            assert [path.name for path in (tmp_path / "export" / str(version) / "assets").iterdir()] == ["words.txt"]
+
+    def test_where_a_checkpoint_has_other_keys_everything_is_written(self, trained, pipeline, tmp_path, monkeypatch):
+        exporter = Exporter(trained, pipeline)
+        exporter.stage(tmp_path)
+        monkeypatch.setattr("framework.export.saved_model.checkpoint_keys", lambda directory: ["others"])
+        again = exporter.stage(tmp_path)
+        monkeypatch.undo()
+        assert (again.model / "saved_model.pb").exists()
+        exporter.finish(again, exporter.prove(again))
+
+
 class TestRestoreWeights:
     def test_an_export_brings_the_weights_back(self, trained, pipeline, export_dir):
         other = build(network, pipeline)
@@ -311,6 +372,13 @@ class TestRestoreWeights:
     def test_another_architecture_is_refused(self, pipeline, export_dir):
         with pytest.raises(ValueError, match=r"dense.*kernel has shape \(64, 256\), the export .* has \(64, 512\)"):
             restore_weights(build(network, pipeline, width=256), export_dir)
+
+
+def test_the_moment_is_in_the_manifest(trained, pipeline, tmp_path):
+    staged = Exporter(trained, pipeline).stage(tmp_path, Moment(2, 9, {"val_loss": math.nan}), version=7)
+    manifest = read_manifest(staged.model)
+    assert (manifest["version"], manifest["epoch"], manifest["step"]) == (7, 2, 9)
+    assert manifest["metrics"] == {"val_loss": "NaN"}  # which JSON has no number for
 
 
 def test_publishing_again_writes_the_weights_of_that_moment(pipeline, tmp_path):

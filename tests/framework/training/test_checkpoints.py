@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from framework import files
+from framework.callbacks.background import BackgroundWriter
 from framework.data.train import Position
 from framework.training import checkpoints
-from framework.training.background import BackgroundWriter
 from framework.training.checkpointing import SaveCheckpoints
 from framework.training.checkpoints import CheckpointStore, Snapshot
 from framework.training.config import Checkpoints

@@ -99,7 +99,7 @@ class TestErrors:
             (Checkpoints, {"on_error": "ignore"}, r"on_error must be 'warn' or 'raise', got 'ignore'"),
             (Divergence, {"max_rollbacks": -1}, "max_rollbacks must not be negative, got -1"),
             (Divergence, {"factor": 1.0}, r"factor must be in \(0, 1\), got 1\.0"),
-            (Exports, {"keep": -1}, r"keep must be None \(all\) or at least 0, got -1"),
+            (Exports, {"keep": -1}, r"keep must be None \(all\), 0 \(the best alone\) or a positive number, got -1"),
         ],
     )
     def test_the_others(self, kind, arguments, error):

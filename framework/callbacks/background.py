@@ -7,9 +7,14 @@ from collections.abc import Callable
 
 
 class BackgroundWriter:
-    """Runs one job at a time in a thread; its errors surface at the next call."""
+    """Runs one job at a time in a thread; its errors surface at the next call.
 
-    def __init__(self):
+    Args:
+        name: Of the thread.
+    """
+
+    def __init__(self, name: str = "checkpoint"):
+        self._name = name
         self._executor: concurrent.futures.ThreadPoolExecutor | None = None
         self._job: concurrent.futures.Future | None = None
 
@@ -26,7 +31,7 @@ class BackgroundWriter:
         """
         self.wait()
         if self._executor is None:
-            self._executor = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+            self._executor = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=self._name)
         self._job = self._executor.submit(work)
 
     def check(self) -> None:
