@@ -10,6 +10,7 @@ The walk of an example, which is also the order in which these modules are best 
     export              signatures -> SavedModel, written aside, checked and renamed
     callbacks           what joins the above to `Model.fit`
     training            `fit`, the run directory, checkpoints and resume
+    serving             what was exported, called from Python or over HTTP
 
     import keras
     import framework

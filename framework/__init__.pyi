@@ -1,5 +1,6 @@
 from . import callbacks as callbacks
 from . import data as data
+from . import export as export
 from . import tasks as tasks
 from . import testing as testing
 from .features import Feature as Feature

@@ -17,6 +17,7 @@ ROOT = pathlib.Path(framework.__file__).parent
 PUBLIC = [
     "callbacks",
     "data",
+    "export",
     "tasks",
     "testing",
     "Feature",
