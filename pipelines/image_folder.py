@@ -52,8 +52,9 @@ class ImageFolderPipeline(framework.Pipeline):
             3:4 to 4:3 (Szegedy et al. 2015); `None` for the whole image. Only this part of a JPEG is decoded.
         color: Largest change of brightness, contrast and saturation in training, as a share.
         mixup: Above 0, training blends pairs of images, and their labels, by a share drawn from Beta(mixup, mixup).
-        scale: `"unit"` for values from 0 to 1, `"standardize"` for the mean 0 and the deviation 1 that the training
-            split has in each channel.
+        scale: The model's values: `"unit"` from 0 to 1; `"pixels"` from 0 to 255, for models that scale them
+            themselves, as many of `keras.applications` do; `"standardize"` with the mean 0 and the deviation 1 that
+            the training split has in each channel.
         warp: What flips, turns, zooms and shifts: `"tensorflow"` works wherever this does. `"opencv"` needs OpenCV (the
             extra `opencv`), takes much less time, and interpolates once where the other resizes first. The results
             differ by that, and so this is never decided by what happens to be installed.
@@ -87,7 +88,7 @@ class ImageFolderPipeline(framework.Pipeline):
         crop: float | None = None,
         color: float = 0.0,
         mixup: float = 0.0,
-        scale: Literal["unit", "standardize"] = "unit",
+        scale: Literal["unit", "pixels", "standardize"] = "unit",
         warp: Literal["tensorflow", "opencv"] = "tensorflow",
         cache: Literal["memory", "disk"] | None = None,
         cache_dir: str | None = None,
@@ -97,7 +98,7 @@ class ImageFolderPipeline(framework.Pipeline):
     ):
         self.options["path"] = os.fspath(path)  # a path object couldn't be written into a run's configuration
         for name, value, choices in (
-            ("scale", scale, ("unit", "standardize")),
+            ("scale", scale, ("unit", "pixels", "standardize")),
             ("warp", warp, ("tensorflow", "opencv")),
             ("cache", cache, (None, "memory", "disk")),
         ):
@@ -177,4 +178,5 @@ class ImageFolderPipeline(framework.Pipeline):
     def preprocess(self, features):
         if self._scale == "standardize":
             return {"image": self.statistics.standardize("image", features["image"])}
-        return {"image": tf.cast(features["image"], tf.float32) / 255.0}
+        pixels = tf.cast(features["image"], tf.float32)
+        return {"image": pixels if self._scale == "pixels" else pixels / 255.0}

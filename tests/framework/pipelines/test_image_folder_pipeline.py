@@ -185,6 +185,13 @@ def test_images_are_standardized_by_the_training_split(folder):
     assert abs(evaluated(pipeline).mean()) > 1e-3
 
 
+def test_images_may_stay_as_they_are(folder):
+    pixels = evaluated(pipeline_of(folder, scale="pixels"))
+    assert pixels.dtype == np.float32
+    np.testing.assert_allclose(pixels / 255, evaluated(pipeline_of(folder)), rtol=1e-6)
+    np.testing.assert_array_equal(pixels, np.round(pixels))
+
+
 def test_classes_come_equally_often(folder):
     pipeline = pipeline_of(folder, balance=True)
     assert isinstance(pipeline.source("train"), Balanced)
@@ -247,7 +254,7 @@ def test_bad_files_are_skipped_and_counted(spoilt, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scale": "zero"}, "scale must be one of 'unit', 'standardize', got 'zero'"),
+        ({"scale": "zero"}, "scale must be one of 'unit', 'pixels', 'standardize', got 'zero'"),
         ({"warp": "pillow"}, "warp must be one of 'tensorflow', 'opencv', got 'pillow'"),
         ({"cache": "ram"}, "cache must be one of None, 'memory', 'disk', got 'ram'"),
         ({"cache": "disk"}, "cache='disk' and cache_dir= go together"),
