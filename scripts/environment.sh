@@ -116,7 +116,7 @@ install() {
   # The build backend comes from the lock too, so the second step builds without an environment of its own.
   if ! { "${pip[@]}" setuptools wheel && "${pip[@]}" --no-build-isolation -e ".[samples,test]"; } </dev/null; then
     fail "the packages could not be installed into $venv." "pip's message above" "every line of constraints.txt" \
-      "check the connection, pip's settings and the free disk space (3 GB); then run this again, it starts afresh"
+      "check the connection, pip's settings and the free disk space (4 GB); then run this again, it starts afresh"
   fi
 }
 
@@ -136,7 +136,7 @@ prepare() {
   fi
   if [[ "$step" == create ]]; then
     find_interpreter
-    say "Installing Python packages (TensorFlow, Keras; 2.6 GB) into $venv. Once; 2 to 5 minutes."
+    say "Installing Python packages (TensorFlow, Keras; 3.4 GB) into $venv. Once; 2 to 5 minutes."
     create
   else
     say "Bringing $venv up to date with setup.cfg and constraints.txt; seconds to a few minutes."
