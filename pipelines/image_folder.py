@@ -1,8 +1,6 @@
 """Image files in folders, one for each class, with or without folders for the splits.
 
-    framework.fit("resnet", "image_folder", pipeline_options={"path": "flowers", "size": 160}, run_dir="runs/flowers")
-
-A fourth of what is here are options for training; a pipeline of your own may do with `source`, `augment`, `preprocess`.
+framework.fit("resnet", "image_folder", pipeline_options={"path": "flowers", "size": 160}, run_dir="runs/flowers")
 """
 
 import os
@@ -12,16 +10,12 @@ import tensorflow as tf
 
 import framework
 from framework.data import augment
-from framework.data.augment.affine import Motion
-from framework.data.augment.decoded_crop import decode_random_crop
-from framework.data.augment.single_warp import SingleWarp
 from framework.data.caching import CachedSource
 from framework.data.image_folder import ImageFolder
 from framework.data.phases import TRAIN
 from framework.data.sampling import Balanced
 from framework.data.sources import Subset
 from framework.data.statistics import Moments, collect
-from framework.media import decode_image, resize
 
 
 @framework.register_pipeline(name="image_folder")
@@ -97,44 +91,25 @@ class ImageFolderPipeline(framework.Pipeline):
         max_bad_share: float = 0.01,
     ):
         self.options["path"] = os.fspath(path)  # a path object couldn't be written into a run's configuration
-        for name, value, choices in (
-            ("scale", scale, ("unit", "pixels", "standardize")),
-            ("warp", warp, ("tensorflow", "opencv")),
-            ("cache", cache, (None, "memory", "disk")),
-        ):
-            if value not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
+        _check_choice("scale", scale, ("unit", "pixels", "standardize"))
+        _check_choice("cache", cache, (None, "memory", "disk"))
         if (cache == "disk") != (cache_dir is not None):
             raise ValueError(f"cache='disk' and cache_dir= go together, got {cache!r} and {cache_dir!r}.")
-
-        if crop is not None and not 0.0 < crop <= 1.0:
-            raise ValueError(f"crop is {crop!r}; expected a share of the area in (0, 1], or None.")
-        if not 0.0 <= color <= 1.0:
-            raise ValueError(f"color is {color!r}; expected a share in [0, 1].")
         if not mixup >= 0.0:
             raise ValueError(f"mixup is {mixup!r}; expected 0 or more.")
-        motion = Motion((False, flip), shift, rotation, zoom)
 
         height, width = (size, size) if isinstance(size, int) else size
         image = framework.Image((height, width, channels), aspect=aspect)
         self.features = {"image": image}
-        self.bad_examples = framework.BadExamples(on_error, max_bad_share)
+        self._augmentation = augment.ImageAugmentation(image, flip, rotation, zoom, shift, crop, color, warp)
+        self._mixup = mixup
+        self._scale = scale
+
         folder = ImageFolder(path, validation=validation, test=test, seed=seed, must_be_images=on_error == "raise")
         self.task = framework.tasks.Classification(class_names=folder.class_names)
-
-        self._scale = scale
-        self._crop = None if crop is None else (crop, 1.0)
-        self._color = {"brightness": color, "contrast": color, "saturation": color if channels == 3 else 0.0}
-        self._mixup = mixup
-        self._affine = {"flip_horizontal": flip, "rotation": rotation, "zoom": zoom, "shift": shift}
-        self._single_warp = None
-        if warp == "opencv" and any(self._affine.values()):
-            # What was cut out is stretched, whatever becomes of whole images.
-            shown = image if crop is None else framework.Image(image.shape)
-            self._single_warp = SingleWarp(shown, motion)
-
-        self._is_cached = cache is not None
+        self.bad_examples = framework.BadExamples(on_error, max_bad_share)
         source: framework.Source = folder.source
+        self._is_cached = cache is not None
         if self._is_cached:
             source = CachedSource(source, self.features, self.decode, directory=cache_dir)
         self._splits: dict[str, framework.Source] = {
@@ -147,27 +122,12 @@ class ImageFolderPipeline(framework.Pipeline):
         return self._splits.get(phase)
 
     def decode_training(self, features, seed):
-        encoded, image = features["image"], self.features["image"]
-        if self._crop is None and self._single_warp is None:
-            return self.decode(features)
-        if self._crop is None:
-            pixels = decode_image(encoded, image.shape)
-        else:
-            pixels = decode_random_crop(encoded, seed, image.shape, area=self._crop)
-        if self._single_warp is not None:
-            return {"image": self._single_warp(pixels, seed)}
-        return {"image": resize(pixels[tf.newaxis], image.shape)[0]}
+        return {"image": self._augmentation.decode(features["image"], seed)}
 
     def augment(self, features, labels, seeds):
-        images = features["image"]
-        if self._is_cached:  # then nothing is decoded in training, and nothing done while decoding
-            if self._crop is not None:
-                images = augment.random_resized_crop(images, seeds, images.shape[1:3], area=self._crop)
-            if self._single_warp is not None:
-                images = self._single_warp.batch(images, seeds)
-        if self._single_warp is None:
-            images = augment.random_affine(images, seeds, **self._affine)
-        images = augment.random_color(images, seeds, **self._color)
+        # What is cached hasn't been through decode_training.
+        change = self._augmentation.whole if self._is_cached else self._augmentation.finish
+        images = change(features["image"], seeds)
         if self._mixup:
             images, labels = augment.mixup(images, labels, seeds, num_classes=self.task.num_classes, alpha=self._mixup)
         return {"image": images}, labels
@@ -180,3 +140,8 @@ class ImageFolderPipeline(framework.Pipeline):
             return {"image": self.statistics.standardize("image", features["image"])}
         pixels = tf.cast(features["image"], tf.float32)
         return {"image": pixels if self._scale == "pixels" else pixels / 255.0}
+
+
+def _check_choice(option, value, choices):
+    if value not in choices:
+        raise ValueError(f"{option} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
