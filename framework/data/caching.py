@@ -31,6 +31,9 @@ _CHUNK = 64
 # Of what is free, what examples may take: a model has to live beside them, and a disk has to be left some room.
 _MOST = 0.8
 
+# Of all caches: their sources needn't be safe, and a lock of each one's own couldn't be copied.
+_FILLING = threading.RLock()
+
 _ERRORS = (tf.errors.OpError, ValueError, OSError)
 
 Decode = Callable[[dict[str, tf.Tensor]], Mapping[str, tf.Tensor]]
@@ -77,7 +80,7 @@ class CachedSource(FetchingSource):
         self._features = dict(features)
         self._decode = decode
         self._directory = None if directory is None else pathlib.Path(directory)
-        self._lock = threading.Lock()
+        self._decode_together = tf.function(self._decode_all, input_signature=[source.spec.features])
         self._arrays: dict[str, np.ndarray] = {}
         self._bad: dict[int, BadExample] = {}
         self._layout = {name: self._form(name, spec) for name, spec in _named(self.spec).items()}
@@ -95,7 +98,7 @@ class CachedSource(FetchingSource):
     @property
     def arguments(self) -> list[Any]:
         """What else than the source decides what is kept."""
-        return [describe(self._features), repr(self._features), tf.__version__]
+        return [describe(self._features), repr(self._features)]
 
     def place(self, index: int) -> str:
         return self.source.place(index % self.num_examples)
@@ -123,7 +126,7 @@ class CachedSource(FetchingSource):
         Raises:
             ValueError: There is no longer room for them.
         """
-        with self._lock:
+        with _FILLING:
             if self._arrays:
                 return
             if self._directory is None:
@@ -132,9 +135,12 @@ class CachedSource(FetchingSource):
                 self._bad = self._decode_into(arrays)
                 self._arrays = arrays
                 return
-            path = self._directory / self.fingerprint()
-            self._arrays, bad = cache_files.load_or_make(path, self._layout, self._make_files)
+            self._arrays, bad = cache_files.load_or_make(self._path(self._directory), self._layout, self._make_files)
             self._bad = {example["index"]: BadExample(**example) for example in bad}
+
+    def _path(self, directory: pathlib.Path) -> pathlib.Path:
+        """Of the files: another version of TensorFlow may decode to other pixels."""
+        return directory / f"{self.fingerprint()}-{tf.__version__}"
 
     def _make_files(self, arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
         self._check_room()
@@ -163,7 +169,10 @@ class CachedSource(FetchingSource):
         """Together, or where that fails one by one."""
         try:
             example = self.source.gather(tf.constant(rows)) if example is None else example
-            decoded = self._decode_all(example) if len(rows) > 1 else self._decode_one(example)
+            if len(rows) == 1:
+                decoded = self._decode_one(example)
+            else:
+                decoded = example._replace(features=self._decode_together(example.features))
         except _ERRORS as error:
             if len(rows) == 1:
                 kind = "unreadable" if example is None else "undecodable image"
@@ -178,9 +187,8 @@ class CachedSource(FetchingSource):
         for name, tensor in _named(decoded).items():
             arrays[name][rows] = tensor.numpy()
 
-    def _decode_all(self, example: Example) -> Example:
-        features = decode_all(example.features, self._features, self._decode, parallel_calls=os.cpu_count())
-        return example._replace(features=features)
+    def _decode_all(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return decode_all(features, self._features, self._decode, parallel_calls=os.cpu_count())
 
     def _decode_one(self, example: Example) -> Example:
         """A batch of one; what is wrong with it is the error."""
@@ -204,7 +212,7 @@ class CachedSource(FetchingSource):
             existing = next(
                 folder for folder in (self._directory, *self._directory.absolute().parents) if folder.exists()
             )
-            if (self._directory / self.fingerprint()).exists():
+            if self._path(self._directory).exists():
                 return
             free, where = shutil.disk_usage(existing).free, f"{existing}"
             hint = "Take another directory"

@@ -1,3 +1,4 @@
+import copy
 import json
 import pathlib
 import types
@@ -142,6 +143,7 @@ def test_files_are_used_again_as_long_as_the_data_are_the_same(folder, tmp_path,
     assert len(counting.calls) == 2 * COUNT
     other = CachedSource(files_of(folder), FEATURES | {"image": Image((4, 4, 3))}, decode, directory=cache)
     assert other.fingerprint() != again.fingerprint()
+    assert copy.deepcopy(again).fingerprint() == again.fingerprint()
 
 
 @pytest.mark.parametrize("damage", ["a byte", "an end", "a file", "the sidecar"])
@@ -168,7 +170,7 @@ def test_damaged_files_are_made_again(folder, tmp_path, counting, damage, caplog
 
 def test_nothing_is_left_of_a_cache_that_was_not_finished(folder, tmp_path):
     kept = cached(files_of(folder), lambda features: {"image": features["nothing"]}, directory=tmp_path)
-    leftover = tmp_path / f".tmp-{kept.fingerprint()}-killed"
+    leftover = tmp_path / f".tmp-{kept.fingerprint()}-{tf.__version__}-killed"
     leftover.mkdir()
     with pytest.raises(KeyError):
         kept.fill()
