@@ -3,6 +3,8 @@
 sources         one split: random access (`ArraySource`) or a stream (`DatasetSource`)
 fetching        a source whose batches Python fetches: `series` and `windows` of a long table, `adapters` for the
                 data sets of other libraries
+file_source     features that are the contents of files; `image_folder` finds images and their classes
+caching         decoded once, kept in memory or in files
 records         TFRecord files; `sequences` in them, padded, masked and bucketed by length
 splits, shares  train, validation and test of one source; folds; part of it
 sampling        epochs in which classes are balanced, sources mixed by rates, examples weighted
