@@ -48,12 +48,12 @@ def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
     if not values.to:
         command_line.require(values, "run_dir")
     base = pathlib.Path(values.to).expanduser() if values.to else RunDirectory(values.run_dir).export
-    if [values.list, values.promote.value is not None, values.roll_back].count(True) > 1:
+    if [values.list, values.promote is not None, values.roll_back].count(True) > 1:
         raise command_line.UsageError("--list, --promote and --roll_back: one at a time.")
     if values.list:
         print(command_line.table(_listed(base)))
-    elif values.promote.value is not None:
-        print(f"{base / str(promote(base, values.promote.value))} is served: it is version {values.promote.value}.")
+    elif values.promote is not None:
+        print(f"{base / str(promote(base, values.promote))} is served: it is version {values.promote}.")
     elif values.roll_back:
         print(f"{base / str(roll_back(base))} is served.")
     else:

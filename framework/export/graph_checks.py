@@ -14,7 +14,7 @@ Facts = Mapping[str, Any]
 _PYTHON = re.compile(r"(Eager)?PyFunc(Stateless)?$")
 # Those that update weights, or read or write a checkpoint. ScatterNd is none of them: it makes a new tensor.
 _TRAINING = re.compile(
-    r"(Resource|Sparse)?(Sparse)?Apply[A-Z]|Assign|(Resource)?Scatter(?!Nd(NonAliasingAdd)?$)"
+    r"(Resource|Sparse)?(Sparse)?Apply[A-Z]|Assign|ResourceScatter|Scatter(Nd)?(Update|Add|Sub|Mul|Div|Min|Max)$"
     r"|LookupTable(Insert|Import|Remove)|(Save|Restore)(V2)?$"
 )
 # Those that read files of the host. Tables are filled from assets before a signature is called.

@@ -8,7 +8,6 @@ ResNet50 (random weights, compiled with Adam and trained for a step) with five s
     ours                  what training waits for: the live model's answers to real requests, the SavedModel, fsync
     ours, again           the same of the next epoch: of the SavedModel only the variables are new
     tf.saved_model.save   of the model, with the same five signatures
-    ExportArchive         of Keras, with the same five signatures as endpoints
     model.export          of Keras, with its one signature
 
 and then proven: loaded in another process by two loaders, every signature run, metrics recomputed on the validation
@@ -98,15 +97,6 @@ class Bench:
         tf.saved_model.save(self.model, directory, signatures=dict(self.exporter.signatures.functions))
         return pathlib.Path(directory)
 
-    def archive(self) -> pathlib.Path:
-        directory = self.directory()
-        archive = keras.export.ExportArchive()
-        archive.track(self.model)
-        for name, function in self.exporter.signatures.functions.items():
-            archive.add_endpoint(name, function)
-        archive.write_out(directory, verbose=False)
-        return pathlib.Path(directory)
-
     def export(self) -> pathlib.Path:
         directory = self.directory()
         self.model.export(directory, verbose=False)
@@ -143,7 +133,6 @@ def main(_):
         rows = [("ours", *timed(bench.ours)), ("ours, again", *measured(bench.ours, _ROUNDS.value))]
         for name, function in (
             ("tf.saved_model.save", bench.saved_model),
-            ("ExportArchive", bench.archive),
             ("model.export", bench.export),
         ):
             rows.append((name, *measured(function, _ROUNDS.value)))

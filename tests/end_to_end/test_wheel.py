@@ -35,7 +35,7 @@ def test_wheel_holds_the_three_packages_and_nothing_else(wheel):
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.suffix in (".py", ".pyi") or path.name == "py.typed"
+        if path.suffix in (".py", ".pyi", ".json") or path.name == "py.typed"
     }
     assert {"framework/__init__.pyi", "framework/py.typed", "framework/data/augment/affine.py"} <= expected
     names = set(zipfile.ZipFile(wheel).namelist())
