@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import framework
 from framework.data import augment
+from framework.data.augment.image_augmentation import ImageAugmentation
 from framework.data.caching import CachedSource
 from framework.data.image_folder import ImageFolder
 from framework.data.phases import TRAIN
@@ -101,7 +102,7 @@ class ImageFolderPipeline(framework.Pipeline):
         height, width = (size, size) if isinstance(size, int) else size
         image = framework.Image((height, width, channels), aspect=aspect)
         self.features = {"image": image}
-        self._augmentation = augment.ImageAugmentation(image, flip, rotation, zoom, shift, crop, color, warp)
+        self._augmentation = ImageAugmentation(image, flip, rotation, zoom, shift, crop, color, warp)
         self._mixup = mixup
         self._scale = scale
 

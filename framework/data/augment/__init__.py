@@ -18,8 +18,8 @@ def augment(self, features, labels, seeds):
     mix             two examples in one, labels too
     rand_augment    a few of fourteen operations
 
-`ImageAugmentation` does the usual ones of photographs, some of them while a file is decoded (`decoded_crop`) and in a
-single interpolation (`single_warp`).
+`image_augmentation.ImageAugmentation` does the usual ones of photographs, part of it while a file is decoded: windows
+are cut out (`decoded_crop`), and images resized and moved in a single interpolation (`single_warp`).
 
 The deterministic halves are in `images` (checks, float and back), `warp` (geometry), `box` (rectangles) and
 `enhance` (values).
@@ -35,13 +35,11 @@ from framework.data.augment.affine import (
 from framework.data.augment.color import adjust_color, random_color
 from framework.data.augment.crop import random_resized_crop
 from framework.data.augment.erase import random_erase
-from framework.data.augment.image_augmentation import ImageAugmentation
 from framework.data.augment.mix import cutmix, mixup
 from framework.data.augment.noise import gaussian_noise
 from framework.data.augment.rand_augment import rand_augment
 
 __all__ = [
-    "ImageAugmentation",
     "adjust_color",
     "cutmix",
     "gaussian_noise",

@@ -5,6 +5,7 @@ import tensorflow as tf
 from framework.data import augment, random
 from framework.data.augment.affine import Motion
 from framework.data.augment.decoded_crop import decode_random_crop
+from framework.data.augment.image_augmentation import ImageAugmentation
 from framework.data.augment.single_warp import SingleWarp
 from framework.media import Image, decode_image, resize
 
@@ -17,7 +18,7 @@ COLORS = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3}
 
 
 def augmented(**options):
-    augmentation = augment.ImageAugmentation(options.pop("image", IMAGE), **options)
+    augmentation = ImageAugmentation(options.pop("image", IMAGE), **options)
     decoded = [augmentation.decode(encoded, seed) for encoded, seed in zip(ENCODED, SEEDS, strict=True)]
     return augmentation.finish(tf.stack(decoded), SEEDS).numpy()
 
@@ -64,7 +65,7 @@ def test_all_by_opencv(crop):
 
 @pytest.mark.parametrize("warp", ["tensorflow", "opencv"])
 def test_images_that_are_decoded_already(warp):
-    augmentation = augment.ImageAugmentation(IMAGE, flip=True, crop=0.5, color=0.3, warp=warp, **MOVES)
+    augmentation = ImageAugmentation(IMAGE, flip=True, crop=0.5, color=0.3, warp=warp, **MOVES)
     windows = augment.random_resized_crop(decoded(), SEEDS, (24, 32), area=(0.5, 1.0))
     expected = augment.random_color(moved(windows), SEEDS, **COLORS).numpy().astype(int)
     assert abs(augmentation.whole(decoded(), SEEDS).numpy() - expected).max() <= (0 if warp == "tensorflow" else 3)
@@ -87,4 +88,4 @@ def test_grey_images_have_no_saturation():
 )
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        augment.ImageAugmentation(IMAGE, **options)
+        ImageAugmentation(IMAGE, **options)
