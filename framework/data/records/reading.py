@@ -9,14 +9,14 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from framework.data.bad_examples import BadExampleError
 from framework.data.records.framing import HEADER_BYTES, CorruptRecordError, masked_crcs, place, read_records
-from framework.data.records.index import Index
+from framework.data.records.index import Index, load_index
 
 # A process may often have no more than 1,024 files open.
 _OPEN_FILES = 256
@@ -53,7 +53,7 @@ class RandomReader:
     """
 
     def __init__(self, paths: Sequence[str], names: Sequence[str], indexes: Sequence[Index]):
-        self._paths, self._names = list(paths), list(names)
+        self.paths, self.names = list(paths), list(names)
         self._ends = np.cumsum([len(index.lengths) for index in indexes])
         self._offsets = np.concatenate([index.offsets for index in indexes])
         self._lengths = np.concatenate([index.lengths for index in indexes])
@@ -77,7 +77,7 @@ class RandomReader:
         ]
         damaged = np.flatnonzero(masked_crcs(records, len(records)) != self._crcs[indices])
         if len(damaged):
-            where = place(self._names[shards[damaged[0]]], offsets[damaged[0]])
+            where = place(self.names[shards[damaged[0]]], offsets[damaged[0]])
             raise BadExampleError(f"{where}: corrupt record: its bytes have another checksum")
         return np.array(records, object)
 
@@ -91,17 +91,49 @@ class RandomReader:
             if shard not in self._kept and len(self._kept) < _OPEN_FILES:
                 with self._lock:
                     if shard not in self._kept:
-                        self._kept[shard] = os.open(self._paths[shard], os.O_RDONLY)
+                        self._kept[shard] = os.open(self.paths[shard], os.O_RDONLY)
         return self._kept
 
     def _read_once(self, shard: int, length: int, start: int) -> bytes:
-        with open(self._paths[shard], "rb", buffering=0) as file:
+        with open(self.paths[shard], "rb", buffering=0) as file:
             return os.pread(file.fileno(), length, start)
 
 
 def _close_all(descriptors: dict[int, int]) -> None:
     for descriptor in descriptors.values():
         os.close(descriptor)
+
+
+class LightReader:
+    """Reads as a `RandomReader` does, without keeping it.
+
+    TensorFlow holds every function that a graph calls in Python until the process ends, and with it all that the
+    function knows: this one mustn't know the indexes of millions of records. Where the reader is gone and a dataset
+    that was made of it isn't, it is made again.
+
+    Args:
+        reader: Somebody else's.
+    """
+
+    def __init__(self, reader: RandomReader):
+        self._paths, self._names = reader.paths, reader.names
+        self._reader: Callable[[], RandomReader | None] = weakref.ref(reader)
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """See `RandomReader.read`."""
+        return self._found().read(indices)
+
+    def locate(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `RandomReader.locate`."""
+        return self._found().locate(indices)
+
+    def _found(self) -> RandomReader:
+        reader = self._reader()
+        if reader is None:
+            indexes = [load_index(path, name) for path, name in zip(self._paths, self._names, strict=True)]
+            reader = RandomReader(self._paths, self._names, indexes)
+            self._reader = lambda: reader
+        return reader
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -16,7 +17,7 @@ import tensorflow as tf
 from framework.data.bad_examples import BadExampleError
 from framework.data.records import framing
 from framework.data.records.index import Index, load_index
-from framework.data.records.reading import RandomReader, StreamReader
+from framework.data.records.reading import LightReader, RandomReader, StreamReader
 from framework.data.records.schema import Schema
 from framework.data.records.sidecar import Shard
 from framework.data.sources import Example, Source
@@ -61,9 +62,11 @@ class RecordSource(Source):
         self.spec = schema.spec
         self.shuffle_buffer = shuffle_buffer
         self._reader: RandomReader | None = None
+        self._light_reader: LightReader | None = None
         if all(framing.is_local(path) and not framing.is_gzip(path) for path in self.paths):
             indexes = self._indexes()
             self._reader = RandomReader(self.paths, self.names, indexes)
+            self._light_reader = LightReader(self._reader)
             found = [(len(index.lengths), index.digest) for index in indexes]
         elif shards is None:
             found = [(len(index.lengths), index.digest) for index in self._indexes()]
@@ -104,18 +107,20 @@ class RecordSource(Source):
         return tf.function(self._gather, input_signature=[tf.TensorSpec([None], tf.int64)], autograph=False)
 
     def _gather(self, indices: tf.Tensor) -> Example:
-        if self._reader is None:
+        if self._light_reader is None:
             raise NotImplementedError("Compressed and remote records are a stream.")
-        records = tf.ensure_shape(tf.numpy_function(self._reader.read, [indices], tf.string), indices.shape)
-        return _parsed(self.schema, self._name_fault, records, indices)
+        records = tf.ensure_shape(tf.numpy_function(self._light_reader.read, [indices], tf.string), indices.shape)
+        return _parsed(self.schema, self._fault_finder, records, indices)
 
     def stream(self) -> tf.data.Dataset:
         blocks = tf.data.Dataset.from_generator(
             self._stream.blocks, output_signature=tuple(tf.TensorSpec([None], dtype) for dtype in _BLOCK)
         )
 
+        finder = self._fault_finder
+
         def parsed(*records: tf.Tensor) -> Example:
-            return _parsed(self.schema, self._name_fault, *records)
+            return _parsed(self.schema, finder, *records)
 
         def parsed_alone(*record: tf.Tensor) -> Example:
             return parsed(*(tensor[tf.newaxis] for tensor in record)).map(lambda batch: batch[0])
@@ -137,25 +142,39 @@ class RecordSource(Source):
     def fingerprint(self) -> str:
         return self._fingerprint
 
-    def _name_fault(self, records: np.ndarray, *where: np.ndarray) -> np.ndarray:
-        """Says what is wrong with the first record that can't be parsed, and where it lies; returns them otherwise.
+    @property
+    def _fault_finder(self) -> _FaultFinder:
+        return _FaultFinder(self.schema, self.names, self._light_reader)
+
+
+@dataclasses.dataclass(frozen=True)
+class _FaultFinder:
+    """Says what is wrong with a batch that can't be parsed. As light as the reader, and for the same reason."""
+
+    schema: Schema
+    names: Sequence[str]
+    reader: LightReader | None
+
+    def look(self, records: np.ndarray, *where: np.ndarray) -> np.ndarray:
+        """Returns the records if nothing is wrong.
 
         Args:
             records: Bytes objects `[batch]`.
-            *where: Their indices int64 `[batch]`; or of a stream their files' numbers and their offsets.
+            *where: Their indices int64 `[batch]`; or of a stream the numbers of their files and their offsets.
+
+        Raises:
+            BadExampleError: With the first one that can't be parsed, and where it lies.
         """
-        for record, *place in zip(records.tolist(), *(numbers.tolist() for numbers in where), strict=True):
+        shards, offsets = self.reader.locate(*where) if self.reader and len(where) == 1 else where
+        for record, shard, offset in zip(records.tolist(), shards.tolist(), offsets.tolist(), strict=True):
             fault = self.schema.fault(record)
-            if fault and len(place) == 1:
-                raise BadExampleError(f"{self.place(*place)}: {fault}")
             if fault:
-                shard, offset = place
                 raise BadExampleError(f"{framing.place(self.names[shard], offset)}: {fault}")
         return records
 
 
-def _parsed(schema: Schema, name_fault: Callable[..., np.ndarray], *batch: tf.Tensor) -> Example:
-    """A batch of records, string `[batch]`, and whatever `name_fault` takes beside them, as an `Example`.
+def _parsed(schema: Schema, finder: _FaultFinder, *batch: tf.Tensor) -> Example:
+    """A batch of records, string `[batch]`, and what says where they lie, as an `Example`.
 
     TensorFlow's parser doesn't always say which record it can't read, and never where it lies. So a batch that it can't
     read is looked at again.
@@ -166,7 +185,7 @@ def _parsed(schema: Schema, name_fault: Callable[..., np.ndarray], *batch: tf.Te
         return tuple(example) if schema.weights else tuple(example)[:2]
 
     def look_and_parse(*batch: tf.Tensor) -> tuple[Any, ...]:
-        return parse(tf.ensure_shape(tf.numpy_function(name_fault, batch, tf.string), batch[0].shape))
+        return parse(tf.ensure_shape(tf.numpy_function(finder.look, batch, tf.string), batch[0].shape))
 
     once = tf.data.Dataset.from_tensors(batch)
     parsed = once.map(parse).ignore_errors().concatenate(once.map(look_and_parse)).take(1)

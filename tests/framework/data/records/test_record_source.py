@@ -1,8 +1,10 @@
 """Records as a source: every example once, in an order that depends on the seed alone, and what is wrong is named."""
 
+import gc
 import itertools
 import os
 import shutil
+import weakref
 
 import hypothesis
 import numpy as np
@@ -313,6 +315,20 @@ def test_a_file_that_is_cut_off_while_it_is_read_is_an_error(directories, tmp_pa
     os.truncate(directory / "train-00000-of-00004.tfrecord", 100)
     with pytest.raises((BadExampleError, tf.errors.OpError), match="another checksum"):
         source.gather(tf.constant([12], tf.int64))
+
+
+def test_an_index_is_let_go_of_with_its_source(directories):
+    # TensorFlow holds the functions that a graph has called for ever: they mustn't hold the index, and must do without.
+    source = DataSet.find(directories["random"]).source("train")
+    source.gather(tf.constant([0], tf.int64))
+    assert sum(len(example.labels) for example in source.batches(10)) == NUM_EXAMPLES
+    held, light = weakref.ref(source._reader), source._light_reader
+    del source
+    gc.collect()
+    assert held() is None
+    (record,) = light.read(np.array([17]))
+    assert tf.train.Example.FromString(record).features.feature["label"].int64_list.value == [17]
+    assert light.locate(np.array([0]))[1].tolist() == [0]
 
 
 def test_nothing_to_read(tmp_path):
