@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from framework.data.bad_examples import BadExampleError
-from framework.data.checking import check_examples
 from framework.data.decoding import decode_good, encoded_names
 from framework.data.pipeline import Pipeline
 from framework.data.sources import Example
 
-# Explicit: tf.data's autotune can block for seconds when an iterator of a small fit is torn down.
-PARALLEL_CALLS = 2
+# Explicit: tf.data's autotune can block for seconds when an iterator of a small fit is torn down. Batches come in the
+# same order, however many are made at a time; each of them is held in memory.
+PARALLEL_CALLS = min(max(os.cpu_count() or 2, 2), 16)
 
 
 def raw_examples(
@@ -32,14 +33,18 @@ def raw_examples(
     Raises:
         tf.errors.InvalidArgumentError: (when run) An example can't be decoded; the message says where it lies.
     """
-    if not encoded_names(example.features, pipeline.features):
+    names = encoded_names(example.features, pipeline.features)
+    if not names:
         return example
+    source = pipeline.require_source(phase)
     decode = pipeline.decode if seeds is None else pipeline.decode_training
     features, is_good = decode_good(example.features, pipeline.features, decode, seeds=seeds)
 
     def name_bad(indices: np.ndarray, is_good: np.ndarray) -> np.ndarray:
-        bad = check_examples(pipeline, phase, indices[~is_good].tolist())
-        raise BadExampleError("; ".join(map(str, bad)) or f"examples {indices[~is_good].tolist()} can't be decoded")
+        # No TensorFlow here: an operation that waits for a thread of the pool that this very call occupies would hang.
+        places = ", ".join(source.place(int(index)) for index in indices[~is_good])
+        kind = type(pipeline.features[names[0]]).__name__.lower()
+        raise BadExampleError(f"{places}: undecodable {kind} (feature {' or '.join(map(repr, names))})")
 
     checked = tf.cond(
         tf.reduce_all(is_good), lambda: is_good, lambda: tf.numpy_function(name_bad, [indices, is_good], tf.bool)
