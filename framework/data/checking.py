@@ -60,7 +60,10 @@ def check_examples(
                 one = _read(source, [index]) if example is None else _row(example, row)
                 fault = _fault(pipeline, phase, one)
                 if fault is not None:
-                    bad.append(BadExample(index, source.place(index), *fault))
+                    kind, reason = fault
+                    place = source.place(index)
+                    # Readers of ours say the place themselves.
+                    bad.append(BadExample(index, place, kind, reason.removeprefix(f"{place}: ")))
         if on_checked is not None:
             on_checked(len(chunk))
     return bad
