@@ -7,26 +7,26 @@ import functools
 import math
 import pathlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from framework import files
 from framework.data.phases import VALIDATION
 from framework.data.pipeline import Pipeline
-from framework.data.serving import DEFAULT, FEATURES, Receiver, receivers
+from framework.data.serving import DEFAULT, Receiver, receivers
 from framework.export import fresh_process
 from framework.export.answers import predictions_of
 from framework.export.errors import ParityError
-from framework.export.forward import model_inputs, run
-from framework.export.held_out import BATCH_SIZES, Arrays, Call, Requests
+from framework.export.forward import model_inputs
+from framework.export.held_out import Call, Requests
+from framework.export.live import LiveModel
 from framework.export.manifest import Moment, begin_manifest
 from framework.export.method_names import METHODS, method_receiver, with_method_signature
 from framework.export.options import Exports
-from framework.export.parity import find_difference, precision_of, tolerance_for
+from framework.export.parity import precision_of, tolerance_for
 from framework.export.proof import Proven, Prover, thresholds_of
 from framework.export.publishing import complete
 from framework.export.saved_model import SavedModelWriter
@@ -172,33 +172,19 @@ class Exporter:
         return staged(base, version)
 
     def _calls(self) -> list[Call]:
-        # On the CPU, as in the fresh process: what differs is the export then, not the arithmetic of a GPU.
-        with tf.device("CPU:0"):
-            calls = [
-                Call(name, inputs, _arrays(self.signatures.functions[name](**self._tensors(name, inputs))))
-                for size in BATCH_SIZES
-                for name, inputs in self.requests.of(size).items()
-            ]
-            if not self._was_compared and self._num_replicas == 1:
-                self._compare_with_model(calls)
-                self._was_compared = True
+        calls = self._live.calls()
+        if not self._was_compared and self._num_replicas == 1:
+            difference = self._live.find_difference_from_keras(calls, self._tolerance, self._thresholds)
+            if difference is not None:
+                raise ParityError(
+                    "answers", f"Called by its signature and by Keras, {difference}.", signature=self._live.plain
+                )
+            self._was_compared = True
         return calls
 
-    def _tensors(self, name: str, inputs: Arrays) -> dict[str, tf.Tensor]:
-        features = self.signatures.inputs[name]
-        return {key: tf.constant(value, features[key].dtype) for key, value in inputs.items()}
-
-    def _compare_with_model(self, calls: Sequence[Call]) -> None:
-        """The signature that takes the model's own inputs, beside the model as Keras calls it."""
-        name = DEFAULT if self.pipeline is None else FEATURES
-        predict = plain_predictions if self.pipeline is None else self.pipeline.task.predictions
-        for call in calls:
-            if call.signature == name:
-                expected = _arrays(predict(run(self.model, self._tensors(name, call.inputs))))
-                answers = {key: call.answers[key] for key in expected if key in call.answers}
-                difference = find_difference(answers, expected, self._tolerance, thresholds=self._thresholds)
-                if difference is not None:
-                    raise ParityError("answers", f"Called by its signature and by Keras, {difference}.", signature=name)
+    @functools.cached_property
+    def _live(self) -> LiveModel:
+        return LiveModel(self.model, self.pipeline, self.signatures, self._ways_in, self.requests)
 
     @property
     def _tolerance(self) -> float:
@@ -333,7 +319,3 @@ class Exporter:
         num_batches = math.ceil(self.pipeline.require_source(VALIDATION).num_examples / self._evaluation.batch_size)
         last = {name.removeprefix("val_"): value for name, value in metrics.items() if name.startswith("val_")}
         return [*[{}] * (num_batches - 1), last]
-
-
-def _arrays(tensors: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
-    return {name: value.numpy() for name, value in tensors.items()}

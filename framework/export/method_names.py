@@ -51,6 +51,11 @@ def with_method_signature(signatures: Signatures, task: Task) -> Signatures:
     return dataclasses.replace(signatures, functions=functions, inputs=inputs)
 
 
+def method_answers(task: Task) -> Callable[[Any], dict[str, tf.Tensor]]:
+    """What makes such a signature's answers of those of `serialized`."""
+    return _for_task(task)[1]
+
+
 def method_receiver(receivers: Mapping[str, Receiver]) -> Receiver:
     """How requests for such a signature are made: as for `serialized`, under another name."""
     serialized = receivers[SERIALIZED]
