@@ -4,10 +4,10 @@
     python scripts/crash_campaign.py --kills 10 --cases table,cnn
 
 For each case a reference is trained without interruption. Then the same run is started in processes that are killed
-with SIGKILL: at a random time, as soon as a checkpoint is being written, or as soon as an export is. Each is started
-again until the run is finished, and everything it left behind is compared with the reference by hash: every array of
-the final state (weights, optimizer, metrics, random generators), callbacks, history, best record and the exported
-variables.
+with SIGKILL: at a random time, as soon as a checkpoint or an export is being written, or while one that is written
+waits to be proven. Each is started again until the run is finished, and everything it left behind is compared with the
+reference by hash: every array of the final state (weights, optimizer, metrics, random generators), callbacks, history,
+best record and the exported variables.
 """
 
 import dataclasses
@@ -127,12 +127,13 @@ def left_behind(run_dir: pathlib.Path) -> dict[str, str]:
 
 def kill_somewhere(process, run_dir: pathlib.Path, seconds: float, rng: random.Random) -> str | None:
     """Kills the process at an instant of a random kind; `None` if it was done before."""
-    kind = rng.choice(["time", "time", "checkpoint", "export"])
+    kind = rng.choice(["time", "time", "checkpoint", "export", "proof"])
     deadline = time.monotonic() + (rng.uniform(0, seconds) if kind == "time" else 10 * seconds + 60)
-    folder = run_dir / {"time": ".", "checkpoint": "checkpoints", "export": "export"}[kind]
-    delay = rng.uniform(0, 0.05)  # into the write, not always at its very beginning
+    folder = run_dir / {"time": ".", "checkpoint": "checkpoints", "export": "export", "proof": "export"}[kind]
+    prefix = ".staged-" if kind == "proof" else ".tmp-"
+    delay = rng.uniform(0, 0.3 if kind == "proof" else 0.05)  # into it, not always at its very beginning
     while process.is_alive() and time.monotonic() < deadline:
-        if kind != "time" and folder.is_dir() and any(path.name.startswith(".tmp-") for path in folder.iterdir()):
+        if kind != "time" and folder.is_dir() and any(path.name.startswith(prefix) for path in folder.iterdir()):
             time.sleep(delay)
             break
         time.sleep(0.001)

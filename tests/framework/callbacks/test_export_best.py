@@ -11,7 +11,17 @@ import tensorflow as tf
 import framework
 from framework.callbacks import ExportBest
 from framework.data.evaluate import eval_dataset
-from framework.export import Evaluation, Exporter, Exports, Policy, ProofError, Record, list_versions, read_manifest
+from framework.export import (
+    Evaluation,
+    Exporter,
+    Exports,
+    Policy,
+    ProofError,
+    Record,
+    Slice,
+    list_versions,
+    read_manifest,
+)
 from framework.export.saved_model import SavedModelWriter
 from framework.tasks import Objective
 
@@ -331,6 +341,32 @@ class TestPolicy:
         again.on_epoch_end(1, {"val_accuracy": 0.6, "val_auc": 0.8})
         assert again.best.version == 2
         assert len(json.loads((tmp_path / "refused.json").read_text())) == 1
+
+    def test_a_candidate_that_loses_on_a_slice_is_refused(self, tmp_path):
+        values = np.linspace(-1.0, 1.0, 20).astype(np.float32)
+        data = framework.pipeline_from_arrays(values, np.sign(values), validation=0.5)
+        network = framework.build_model(
+            lambda inputs, task: task.logits(inputs["features"][:, None]), data.interface(), data.task
+        )
+        compiled = {"loss": data.task.loss(), "metrics": data.task.metrics()}
+        network.compile("sgd", **compiled)
+        negative = Slice("negative", lambda features, labels: labels < 0)
+        policy = Policy(max_drop={"rmse": 0.5}, min_examples=2)
+        exports = Exports(slices=[negative], policy=policy)
+        callback = ExportBest(tmp_path, data, exports=exports, evaluation=Evaluation(4, compiled))
+        callback.set_model(network)
+        callback.on_train_begin()
+        for epoch, bias in enumerate((0.0, 1.0, -0.4)):  # what it answers to everything
+            network.set_weights([np.zeros((1, 1)), np.full(1, bias)])
+            callback.on_epoch_end(epoch, {"val_rmse": 1.0 - 0.1 * epoch})
+        assert callback.best.epoch == 2
+        parts = read_manifest(tmp_path / str(callback.best.version))["slices"]["negative"]
+        assert parts["true"]["metrics"]["rmse"] == pytest.approx(0.6)
+        [refused] = json.loads((tmp_path / "refused.json").read_text())
+        count = parts["true"]["examples"]
+        assert refused["reasons"] == [
+            f"rmse on negative=true ({count} examples) is 2, the best's 1: it may be worse by 0.5 at most."
+        ]
 
 
 def test_epochs_between_evaluations_are_not_judged(model, tmp_path):
