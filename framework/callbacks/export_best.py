@@ -13,6 +13,7 @@ from absl import logging
 from framework import files
 from framework.callbacks.background import BackgroundWriter
 from framework.data.pipeline import Pipeline
+from framework.export.errors import ProofError
 from framework.export.exporter import Exporter
 from framework.export.manifest import Moment
 from framework.export.options import Exports
@@ -204,7 +205,11 @@ class ExportBest(keras.callbacks.Callback):
         manifest = files.read_json(export.model / MANIFEST)
         metrics = {name: float(value) for name, value in manifest["metrics"].items()}
         candidate = Record(export.version, manifest["epoch"], manifest["step"], metrics)
-        proven = exporter.prove(export)
+        try:
+            proven = exporter.prove(export)
+        except ProofError as error:
+            error.place = export.path
+            raise
         refusals = self._refusals(candidate, proven.slices)
         if refusals:
             record_refusal(self.directory, candidate.epoch, candidate.step, metrics, refusals)

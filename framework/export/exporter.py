@@ -20,6 +20,7 @@ from framework.data.serving import DEFAULT, Receiver, receivers
 from framework.export import fresh_process
 from framework.export.answers import predictions_of
 from framework.export.errors import ParityError
+from framework.export.formats import check_formats
 from framework.export.forward import model_inputs
 from framework.export.held_out import Call, Requests
 from framework.export.live import LiveModel
@@ -58,7 +59,7 @@ class Exporter:
         configuration: Of the run, for the manifest.
 
     Raises:
-        ValueError: There are slices and no validation split.
+        ValueError: There are slices and no validation split, or a format needs a pipeline's examples.
     """
 
     def __init__(
@@ -80,6 +81,8 @@ class Exporter:
         self._process = fresh_process.shared(self.exports.proof.modules)
         self._was_compared = False
         self._interrupted = threading.Event()
+        if pipeline is None and any(kind.needs_examples for kind in check_formats(self.exports.formats)):
+            raise ValueError("litert_int8 takes the ranges of activations from real examples: it needs a pipeline.")
         if self.exports.slices and not self._has_validation:
             raise ValueError("Slices are parts of the validation split, and there is none.")
 
@@ -142,14 +145,15 @@ class Exporter:
         Args:
             base: The export directory.
             moment: When that is, for the manifest.
-            progress: The validation metrics after each batch of that split, without `val_`.
+            progress: The validation metrics after batches of that split, without `val_`; after the last one they are
+                those of the moment.
             version: By default one more than the newest.
 
         Raises:
             ParityError: A signature doesn't answer as the model does.
             FileExistsError: The version is there already.
         """
-        base = pathlib.Path(base)
+        base, moment = pathlib.Path(base), moment or Moment()
         base.mkdir(parents=True, exist_ok=True)
         if version is None:
             version = max([next_version(base), *(waiting.version + 1 for waiting in list_staged(base))])
@@ -162,13 +166,13 @@ class Exporter:
                 self.model,
                 self.signatures,
                 self.pipeline,
-                moment or Moment(),
+                moment,
                 method_names=self._method_names,
                 objective=self._objective,
                 configuration=self._configuration,
             )
             files.write_json(directory / MANIFEST, {"version": version, **manifest})
-            keep_calls(directory, calls, progress)
+            keep_calls(directory, calls, self._to_the_end(progress, moment.metrics))
         return staged(base, version)
 
     def _calls(self) -> list[Call]:
@@ -296,8 +300,7 @@ class Exporter:
             FreshProcessError: There is no process in which it could be tried.
             FileExistsError: The version is there already.
         """
-        metrics = metrics or {}
-        export = self.stage(base, Moment(epoch, step, metrics), progress=self._at_the_end(metrics), version=version)
+        export = self.stage(base, Moment(epoch, step, metrics or {}), version=version)
         # A strategy's scope belongs to a thread; what clients load knows nothing of it.
         with concurrent.futures.ThreadPoolExecutor(1) as executor:
             done = executor.submit(lambda: self.finish(export, self.prove(export)))
@@ -312,10 +315,11 @@ class Exporter:
             write_pointers(export.path.parent, None)
         return export.version
 
-    def _at_the_end(self, metrics: Mapping[str, float]) -> Progress:
-        """The validation metrics after its last batch, where nobody has seen those before."""
+    def _to_the_end(self, progress: Progress, metrics: Mapping[str, float]) -> Progress:
+        """The validation metrics after each batch; Keras may count beyond the last one, or nobody watched it."""
         if self._evaluation is None or self.pipeline is None or not self._has_validation:
             return ()
         num_batches = math.ceil(self.pipeline.require_source(VALIDATION).num_examples / self._evaluation.batch_size)
         last = {name.removeprefix("val_"): value for name, value in metrics.items() if name.startswith("val_")}
-        return [*[{}] * (num_batches - 1), last]
+        before = list(progress[: num_batches - 1])
+        return [*before, *[{}] * (num_batches - 1 - len(before)), last]

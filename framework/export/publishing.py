@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from framework.data.phases import TRAIN, VALIDATION
 from framework.data.pipeline import Pipeline
 from framework.export.card import write_card
 from framework.export.formats import FormatError, convert_all, measure_formats, pipeline_gate, representative_examples
+from framework.export.formats.result import FOLDER
 from framework.export.held_out import BATCH_SIZES, Arrays
 from framework.export.manifest import plain_json
 from framework.export.options import Exports
@@ -73,6 +75,7 @@ def _converted(directory: pathlib.Path, exports: Exports, pipeline: Pipeline | N
     """Makes the further formats; one that can't be had doesn't keep the export from being published."""
     if not exports.formats:
         return {"formats": []}
+    shutil.rmtree(directory / FOLDER, ignore_errors=True)  # of a process that died over it
     examples = gate = None
     if pipeline is not None:
         examples = representative_examples(pipeline)

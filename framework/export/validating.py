@@ -129,7 +129,8 @@ class Validation:
             examples += len(next(iter(example.features.values())))
             batches += 1
             # On to where Keras reported something, to compare with it.
-            if self._clock() - began > budget_secs and not self._slices and (_known(progress, batches) or not progress):
+            may_end = bool(_known(progress, batches)) or not any(progress[batches:])
+            if self._clock() - began > budget_secs and may_end and not self._slices:
                 break
         reported = _known(progress, batches)
         validated = Validated(

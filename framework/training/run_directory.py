@@ -23,6 +23,8 @@ _LOCK = ".lock"
 _OWNER = ".owner"
 # Not compared: what may differ between the process that began a run and the one that goes on.
 _FREE = ("epochs", "environment")
+# Nor is this setting of the exports: whose export can't be proven may have to change it to go on.
+_FREE_OF_EXPORTS = "proof"
 
 
 class RunInUseError(RuntimeError):
@@ -152,7 +154,12 @@ _MISSING = "nothing"
 
 
 def _compared(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in config.items() if name not in _FREE}
+    compared = {name: value for name, value in config.items() if name not in _FREE}
+    training = compared.get("training", {})
+    if "exports" in training:
+        exports = {name: value for name, value in training["exports"].items() if name != _FREE_OF_EXPORTS}
+        compared["training"] = {**training, "exports": exports}
+    return compared
 
 
 def _short(value: Any) -> str:

@@ -15,13 +15,16 @@ from framework.export import (
     Evaluation,
     Exporter,
     Exports,
+    ParityError,
     Policy,
+    Proof,
     ProofError,
     Record,
     Slice,
     list_versions,
     read_manifest,
 )
+from framework.export.parity import Difference
 from framework.export.saved_model import SavedModelWriter
 from framework.tasks import Objective
 
@@ -283,6 +286,17 @@ class TestInTheBackground:
         with pytest.raises(OSError, match="no space left"):
             callback.on_train_end()
 
+    def test_one_that_is_refused_waits_for_another_try(self, model, tmp_path, monkeypatch):
+        callback = begin(model, tmp_path, objective="val_accuracy")
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "framework.export.proof.find_difference", lambda *arguments, **named: Difference("y", 0, 1, 2)
+            )
+            callback.on_epoch_end(0, {"loss": 1.0, "val_accuracy": 0.5})
+            with pytest.raises(ParityError, match=r"It waits in .*/\.staged-1 for another try; delete that directory"):
+                callback.on_train_end()
+        assert begin(model, tmp_path, objective="val_accuracy").best.version == 1
+
     def test_what_a_process_left_unproven_is_published_by_the_next_one(self, model, tmp_path, monkeypatch):
         self.stop_before_the_proof(model, tmp_path, [0.5, 0.9], monkeypatch)
         assert names(tmp_path) == [".lock", ".staged-2", "1", "best.json", "latest.json"]
@@ -352,7 +366,7 @@ class TestPolicy:
         network.compile("sgd", **compiled)
         negative = Slice("negative", lambda features, labels: labels < 0)
         policy = Policy(max_drop={"rmse": 0.5}, min_examples=2)
-        exports = Exports(slices=[negative], policy=policy)
+        exports = Exports(slices=[negative], policy=policy, proof=Proof(metrics=False))
         callback = ExportBest(tmp_path, data, exports=exports, evaluation=Evaluation(4, compiled))
         callback.set_model(network)
         callback.on_train_begin()
@@ -410,10 +424,12 @@ def test_neither_objective_nor_pipeline_is_an_error(tmp_path):
         ExportBest(tmp_path)
 
 
-def test_a_metric_that_serving_doesnt_reach_is_refused(pipeline, tmp_path):
+@pytest.mark.parametrize("steps_per_execution", [1, 8])
+def test_a_metric_that_serving_doesnt_reach_is_refused(pipeline, tmp_path, steps_per_execution):
     """What a signature is asked is the split as it is stored; evaluation here sees something else."""
     model = framework.build_model(linear, pipeline.interface(), pipeline.task)
-    model.compile("sgd", pipeline.task.loss(), metrics=pipeline.task.metrics())
+    metrics = pipeline.task.metrics()
+    model.compile("sgd", pipeline.task.loss(), metrics=metrics, steps_per_execution=steps_per_execution)
     train = eval_dataset(pipeline, "train", batch_size=6)
     validation = eval_dataset(pipeline, "validation", batch_size=2)
     evaluation = Evaluation(2, {"loss": pipeline.task.loss(), "metrics": pipeline.task.metrics()})

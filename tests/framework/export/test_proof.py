@@ -294,8 +294,11 @@ def test_a_process_that_dies_once_costs_nothing(made, tmp_path, monkeypatch):
 
 
 def test_another_format_is_made_before_the_export_is_published(pipeline, tmp_path):
-    model, exporter = make(pipeline, exports=Exports(formats=("saved_model", "frozen")))
-    path = tmp_path / str(exporter.publish(tmp_path, metrics=evaluated(model, pipeline)))
+    _, exporter = make(pipeline, exports=Exports(formats=("saved_model", "frozen")))
+    staged = exporter.stage(tmp_path)
+    (staged.model / "formats" / "frozen").mkdir(parents=True)  # a process died over it
+    prove(exporter, staged)
+    path = staged.target
     manifest = read_manifest(path)
     jsonschema.validate(manifest, schema())
     assert [row["format"] for row in manifest["formats"]] == ["saved_model", "frozen"]
@@ -316,6 +319,11 @@ def test_thresholds_are_those_of_the_task_and_its_heads():
 def test_impossible_settings(arguments, error):
     with pytest.raises(ValueError, match=error):
         Proof(**arguments)
+
+
+def test_a_format_that_needs_examples_needs_a_pipeline(made):
+    with pytest.raises(ValueError, match=r"litert_int8 .* needs a pipeline"):
+        Exporter(made[0], exports=Exports(formats=("litert_int8",)))
 
 
 def test_slices_need_a_validation_split(tmp_path):

@@ -88,7 +88,7 @@ def test_leftovers_of_a_killed_writer_are_swept(tmp_path):
 CONFIG = {
     "model": {"name": "mlp", "hparams": {"width": 8, "widths": [1, 2]}},
     "pipeline": {"data": {"train": {"examples": 3, "fingerprint": "a"}}},
-    "training": {"batch_size": 4, "stopping": {"patience": 1}},
+    "training": {"batch_size": 4, "stopping": {"patience": 1}, "exports": {"keep": 1, "proof": {"metrics": True}}},
     "epochs": 3,
     "environment": {"keras": "3.15.1"},
 }
@@ -118,6 +118,11 @@ class TestConfiguration:
 
     def test_epochs_and_versions_may_differ(self, directory):
         directory.check_config(changed(epochs=9, environment={"keras": "4"}))
+
+    def test_how_exports_are_proven_may_differ_and_nothing_else_of_them(self, directory):
+        directory.check_config(changed(training__exports__proof={"metrics": False}))
+        with pytest.raises(ConfigurationError, match=r"training\.exports\.keep: was 1, now 2"):
+            directory.check_config(changed(training__exports__keep=2))
 
     def test_a_new_directory_accepts_all(self, tmp_path):
         RunDirectory(tmp_path / "new").check_config(CONFIG)
