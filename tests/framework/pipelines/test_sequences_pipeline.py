@@ -80,12 +80,11 @@ def test_a_run_is_trained_exported_called_and_loaded(curves, tmp_path):
         optimization=framework.Optimization(learning_rate=1e-2, steps_per_execution=4),
         verbose=0,
     )
-    # Batches of a dozen lengths, several of them in one execution, and no shape of its own for any: only where the
-    # framework calls the model on a single batch is one.
+    # Batches of a dozen lengths, several of them in one execution, and no shape of its own for any: only the batch that
+    # makes the metrics' variables has one, and the two with which exports are compared.
     assert run.best.metrics["val_accuracy"] > 0.8
     lengths = {shape[1] for shape in traced if len(shape) == 3}
     assert None in lengths
-    # (that which makes the metrics' variables, and the two with which exports are proven).
     assert len([shape for shape in traced if shape[1] is not None]) <= 3
 
     test = next(iter(run.pipeline.require_source("test").batches(5)))
