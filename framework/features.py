@@ -180,6 +180,8 @@ def parse_examples(
 def serialize_examples(values: Mapping[str, np.ndarray], features: Mapping[str, Feature]) -> np.ndarray:
     """The opposite of `parse_examples`: a batch as serialized `tf.Example` protos, bytes objects `[batch]`.
 
+    The same values make the same bytes in every process.
+
     Args:
         values: `{name: [batch, ...]}`.
         features: What they are, in the form in which they are stored.
@@ -188,7 +190,7 @@ def serialize_examples(values: Mapping[str, np.ndarray], features: Mapping[str, 
     protos = []
     for row in range(len(next(iter(columns.values())))):
         lists = {name: to_storage(columns[name][row], feature) for name, feature in features.items()}
-        protos.append(tf.train.Example(features=tf.train.Features(feature=lists)).SerializeToString())
+        protos.append(tf.train.Example(features=tf.train.Features(feature=lists)).SerializeToString(deterministic=True))
     return np.array(protos, dtype=object)
 
 

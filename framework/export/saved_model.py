@@ -86,7 +86,7 @@ def _renewed(fingerprint: bytes, directory: pathlib.Path) -> bytes:
     hashed = tf.fingerprint([index], method="farmhash64").numpy()
     renewed.checkpoint_hash = int.from_bytes(hashed.tobytes(), "little")
     renewed.uuid = str(uuid.uuid4())
-    return renewed.SerializeToString()
+    return renewed.SerializeToString(deterministic=True)
 
 
 def restore_weights(model: keras.Model, export_dir: pathlib.Path) -> None:

@@ -56,7 +56,7 @@ def write_warm_up(export_dir: pathlib.Path, requests: Requests) -> int:
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, inputs in requests:
-            writer.write(_record(signature, inputs).SerializeToString())
+            writer.write(_record(signature, inputs).SerializeToString(deterministic=True))
     return len(requests)
 
 

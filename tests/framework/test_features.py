@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -83,6 +85,13 @@ def test_parsing_gives_back_what_was_written(graph):
     for name, value in RAW.items():
         assert parsed[name].dtype.name == features[name].dtype
         assert parsed[name].numpy().tolist() == value.tolist()
+
+
+def test_the_same_values_make_the_same_bytes():
+    """A map's entries come in their keys' order, not in that of a hash which differs from process to process."""
+    values = {f"x{number:02}": np.zeros(1, np.float32) for number in range(30)}
+    (proto,) = serialize(values)
+    assert re.findall(rb"x\d\d", proto) == [name.encode() for name in values]
 
 
 def test_parsing_ignores_other_features_and_pads_varying_ones():

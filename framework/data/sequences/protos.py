@@ -77,5 +77,5 @@ def serialize_sequence_examples(
         proto = tf.train.SequenceExample(
             context=tf.train.Features(feature=context), feature_lists=tf.train.FeatureLists(feature_list=lists)
         )
-        protos.append(proto.SerializeToString())
+        protos.append(proto.SerializeToString(deterministic=True))
     return np.array(protos, dtype=object)

@@ -83,7 +83,7 @@ def freeze(source: Narrowed, inputs: Mapping[str, np.ndarray]) -> Frozen:
 
 def write_frozen(frozen: Frozen, path: pathlib.Path, representative: Any) -> None:
     """Writes the frozen graph."""
-    path.write_bytes(frozen.graph_def.SerializeToString())
+    path.write_bytes(frozen.graph_def.SerializeToString(deterministic=True))
 
 
 def open_frozen(path: pathlib.Path, signature: str, outputs: Mapping[str, str]) -> Callable[..., dict[str, np.ndarray]]:

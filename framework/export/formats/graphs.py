@@ -40,7 +40,8 @@ def reachable_functions(nodes: Iterable[Any], library: Any) -> list[Any]:
 
 def rename_functions(graph_def: Any) -> None:
     """Gives functions, in place, the names that no others have: different ones of one name can't be in one process."""
-    prefix = f"function_{hashlib.blake2b(graph_def.library.SerializeToString(), digest_size=4).hexdigest()}"
+    library = graph_def.library.SerializeToString(deterministic=True)
+    prefix = f"function_{hashlib.blake2b(library, digest_size=4).hexdigest()}"
     names = {called.signature.name: f"{prefix}_{index}" for index, called in enumerate(graph_def.library.function)}
     for called in graph_def.library.function:
         called.signature.name = names[called.signature.name]

@@ -19,7 +19,7 @@ def write_openvino(frozen: Frozen, path: pathlib.Path, representative: Any) -> N
     openvino = require("openvino", extra="openvino", purpose="The format 'openvino'")
     with tempfile.TemporaryDirectory() as directory:
         graph = pathlib.Path(directory, "frozen.pb")  # which it only reads from a file
-        graph.write_bytes(frozen.graph_def.SerializeToString())
+        graph.write_bytes(frozen.graph_def.SerializeToString(deterministic=True))
         model = openvino.Core().read_model(str(graph))
         _name_inputs_and_outputs(model, list(frozen.source.inputs), list(frozen.source.tensors.values()))
         openvino.save_model(model, str(path), compress_to_fp16=False)

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -39,6 +41,13 @@ def test_what_was_written_is_read_padded_with_lengths():
     np.testing.assert_array_equal(parsed["place"], VALUES["place"])
     padded = {name: value.numpy() for name, value in parsed.items()}
     assert serialize_sequence_examples(padded, FEATURES, length.numpy()).tolist() == protos().tolist()
+
+
+def test_the_same_values_make_the_same_bytes():
+    """Maps come in their keys' order, not in that of a hash which differs from process to process."""
+    values = {f"x{number:02}": [np.zeros((1, 2), np.float32)] for number in range(30)}
+    (proto,) = serialize_sequence_examples(values, {name: Feature((None, 2), "float32") for name in values})
+    assert re.findall(rb"x\d\d", proto) == [name.encode() for name in values]
 
 
 _DTYPES = ["float32", "float16", "int64", "int8", "uint16", "bool", "string"]
