@@ -41,8 +41,8 @@ class Windows(framework.Pipeline):
         names: Of an array's columns; by default `"column_0"` and so on.
 
     Raises:
-        ValueError: There is no such column, a target would be among what it is predicted from, rows aren't in the order
-            of time, a value is missing, or a split is shorter than a window.
+        ValueError: There is no such column, or none to predict from, a target would be among what it is predicted from,
+            rows aren't in the order of time, a value is missing, or a split is shorter than a window.
     """
 
     def __init__(
@@ -64,9 +64,13 @@ class Windows(framework.Pipeline):
         for name, value, known in (("predict", predict, ("value", "class")), ("missing", missing, ("error", "skip"))):
             if value not in known:
                 raise ValueError(f"{name} must be {known[0]!r} or {known[1]!r}, got {value!r}.")
+        if horizon < 0:
+            raise ValueError(f"horizon is rows after the window, 0 or more; got {horizon}.")
         targets = [targets] if isinstance(targets, str) else list(targets)
         series = Series(data, names)
         series.check_names(targets, "targets")
+        if not targets:
+            raise ValueError("targets names no column: what is to be predicted?")
         if predict == "class" and len(targets) != 1:
             raise ValueError(f"A class is told by one column, got targets={targets}.")
         if time is not None:
@@ -74,6 +78,11 @@ class Windows(framework.Pipeline):
         hidden = {time} | (set(targets) if predict == "class" or not horizon else set())
         columns = list(columns) if columns else [name for name in series.numeric_names() if name not in hidden]
         series.check_names(columns, "columns")
+        if not columns:
+            raise ValueError(
+                f"No column is left for the window beside {sorted(filter(None, hidden))}: there is nothing to predict "
+                "from."
+            )
         told = sorted(set(targets) & set(columns))
         if told and not horizon:
             raise ValueError(

@@ -14,6 +14,8 @@ from framework.extras import require
 from framework.registry import did_you_mean
 
 _CHUNK_BYTES = 2**24
+# Of what a model can be fed.
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +46,10 @@ class Columns:
             yield start, self.take(slice(start, min(start + size, last)))
 
     def missing_rows(self) -> np.ndarray:
-        """The rows that have a value which isn't finite, int64, ascending. A pass over the data."""
+        """The rows that have a value which float32 can't hold as a number, int64, ascending. A pass over the data."""
         if self.values.dtype.kind != "f":
             return np.zeros(0, np.int64)
-        found = [start + np.flatnonzero(~np.isfinite(part).all(axis=1)) for start, part in self.chunks()]
+        found = [start + np.flatnonzero(~(np.abs(part) <= _LARGEST).all(axis=1)) for start, part in self.chunks()]
         return np.concatenate(found).astype(np.int64)
 
 
@@ -64,7 +66,7 @@ class Series:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is of another kind, the data have another shape, or columns differ in length.
+        ValueError: The file is of another kind, the data have no rows or another shape, or columns differ in length.
         ImportError: pandas is needed and isn't installed.
     """
 
@@ -92,6 +94,8 @@ class Series:
             self.names = tuple(names) if names is not None else tuple(f"column_{index}" for index in range(width))
             if len(self.names) != width:
                 raise ValueError(f"There are {width} columns and {len(self.names)} names for them: {self.names}.")
+        if not len(self):
+            raise ValueError("A series needs at least one row.")
 
     def __len__(self) -> int:
         return len(self._array) if self._array is not None else len(next(iter(self._columns.values())))

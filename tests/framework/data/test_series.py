@@ -56,6 +56,8 @@ def test_an_array_of_one_axis_is_one_column():
         (np.zeros((2, 2)), ["a"], ValueError, "There are 2 columns and 1 names for them"),
         ({"a": np.zeros(2), "b": np.zeros(3)}, None, ValueError, "of one length"),
         ({}, None, ValueError, "of one length"),
+        (np.zeros((0, 2)), None, ValueError, "at least one row"),
+        ({"a": np.zeros(0)}, None, ValueError, "at least one row"),
     ],
 )
 def test_what_is_no_series_is_refused(data, names, error, message):
@@ -77,6 +79,8 @@ def test_rows_with_a_missing_value_are_found():
     values[1, 2], values[3, 0], values[4, 1] = np.nan, np.inf, np.nan
     assert Columns(values, (0, 2)).missing_rows().tolist() == [1, 3]
     assert Columns(values, (1,)).missing_rows().tolist() == [4]
+    values[0, 0] = -1e39  # which float32 can't hold
+    assert Columns(values, (0,)).missing_rows().tolist() == [0, 3]
     assert Columns(np.zeros((5, 1), int), (0,)).missing_rows().tolist() == []
 
 
