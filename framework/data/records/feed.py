@@ -38,7 +38,7 @@ class Feed(abc.ABC):
 
 
 class SourceFeed(Feed):
-    """The examples of a source.
+    """The examples of a source as they are stored: of one that keeps them decoded, the bytes that these were.
 
     Args:
         source: Where they are.
@@ -47,6 +47,7 @@ class SourceFeed(Feed):
     """
 
     def __init__(self, source: Source, features: Mapping[str, Feature], kind: type[Schema] = Schema):
+        source = source.stored
         self._source = source
         self.schema = kind.of_source(source, features)
         self.num_examples = source.num_examples
@@ -79,7 +80,8 @@ class IterableFeed(Feed):
 
     Raises:
         TypeError: Nobody knows how many examples there are.
-        ValueError: There are none, or features are declared that the examples don't have.
+        ValueError: There are none, or not as many as `num_examples`; or features are declared that the examples don't
+            have, or one can't be told.
     """
 
     def __init__(
@@ -91,10 +93,12 @@ class IterableFeed(Feed):
         labels: Any = None,
         kind: type[Schema] = Schema,
     ):
-        if num_examples is None:
-            if not isinstance(examples, Sized):
-                raise TypeError(f"How many examples has a {type(examples).__name__}? Give num_examples=, or a list.")
+        if isinstance(examples, Sized):
+            if num_examples not in (None, len(examples)):
+                raise ValueError(f"num_examples is {num_examples}, but there are {len(examples)} examples.")
             num_examples = len(examples)
+        if num_examples is None:
+            raise TypeError(f"How many examples has a {type(examples).__name__}? Give num_examples=, or a list.")
         if num_examples < 1:
             raise ValueError("There are no examples to write.")
         self.num_examples = num_examples
@@ -159,15 +163,20 @@ def _infer(example: Any, features: Mapping[str, Feature], labels: Any, kind: typ
     unknown = sorted(features.keys() - found.keys())
     if unknown:
         raise ValueError(f"Declared are features {unknown}, which examples don't have; they have {sorted(found)}.")
-    chosen = {name: features.get(name) or _feature_of(value) for name, value in found.items()}
-    if labels is None:
-        labels = {head: _feature_of(of) for head, of in label.items()} if is_heads else _feature_of(label)
+    chosen = {name: features.get(name) or _feature_of(value, f"feature {name!r}") for name, value in found.items()}
+    if labels is None and is_heads:
+        labels = {head: _feature_of(value, f"label {head!r}") for head, value in label.items()}
+    elif labels is None:
+        labels = _feature_of(label, "label")
     return kind.of(chosen, labels, weighted=weight is not None)
 
 
-def _feature_of(value: Any) -> Feature:
+def _feature_of(value: Any, what: str) -> Feature:
     """What a value is; Python's floats are float32, as everywhere in TensorFlow."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"The {what} of the first example isn't an array: {error}") from error
     if array.dtype.kind in "USO":
         return Feature(array.shape, "string")
     is_python = not hasattr(value, "dtype")

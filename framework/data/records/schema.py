@@ -91,8 +91,8 @@ class Schema:
         weights: float32 `[]`, or `None` where every example counts the same.
 
     Raises:
-        ValueError: A feature's name can't be that of a signature's argument, one key stands for different things, or
-            more than the first axis of a feature varies.
+        ValueError: There is no feature, a feature's name can't be that of a signature's argument, one key stands for
+            different things, or more than the first axis of a feature varies.
     """
 
     features: Mapping[str, Field]
@@ -103,6 +103,8 @@ class Schema:
     proto: ClassVar[str] = "tf.train.Example"
 
     def __post_init__(self):
+        if not self.features:
+            raise ValueError("A record has at least one feature, got none.")
         check_names(self.features, "The records' features")
         listed: dict[str, Feature] = {}
         for _, field in self.titled():

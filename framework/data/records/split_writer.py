@@ -16,7 +16,7 @@ import os
 import pathlib
 import shutil
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import filelock
@@ -206,12 +206,18 @@ class SplitWriter:
     def _check_ends(self, path: pathlib.Path, span: Sequence[int]) -> None:
         """Checks that a file that is kept begins and ends with the examples that it should have."""
         kept = [record for number, (_, record, _) in enumerate(read_records(str(path))) if number in (0, len(span) - 1)]
-        ends = sorted({span[0], span[-1]})
-        if kept != [record for example in self._feed.read(ends) for record in self._serialize(example)]:
+        if kept != self._serialize(self._feed.read(sorted({span[0], span[-1]})), span[0]):
             raise FileExistsError(f"{path} holds other examples than those to be written. Choose another directory.")
 
-    def _serialize(self, example: Example) -> list[bytes]:
-        return self._feed.schema.serialize(example).tolist()
+    def _serialize(self, examples: Iterable[Example], first: int) -> list[bytes]:
+        """The records of examples, the first of which has that index."""
+        records: list[bytes] = []
+        for example in examples:
+            try:
+                records += self._feed.schema.serialize(example).tolist()
+            except ValueError as error:
+                raise ValueError(f"Example {first + len(records)} can't be written: {error}") from error
+        return records
 
     def _write(self, number: int, path: pathlib.Path, span: Sequence[int]) -> Shard:
         summary, crcs = Summary(), []
@@ -221,7 +227,7 @@ class SplitWriter:
                 for chunk in _chunks(self._feed.read(span)):
                     if self._stopping.is_set():
                         raise concurrent.futures.CancelledError
-                    records = [record for example in chunk for record in self._serialize(example)]
+                    records = self._serialize(chunk, span[len(lengths)])
                     chunk_crcs = masked_crcs(records, len(records))
                     output.write(b"".join(map(frame, records, chunk_crcs.tolist())))
                     summary += Summary.of(self._feed.schema, chunk)

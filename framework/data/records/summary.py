@@ -43,7 +43,10 @@ class Numbers:
         values = values[np.isfinite(values)]
         if not values.size:
             return cls()
-        return cls(values.size, *(float(f(values)) for f in (np.min, np.max, np.mean, np.std)))
+        least, largest = float(values.min()), float(values.max())
+        # By a power of two, which changes no bit: squares of large numbers are more than a float can hold.
+        scale = math.ldexp(1.0, math.frexp(max(-least, largest))[1] - 1)
+        return cls(values.size, least, largest, *(scale * float(f(values / scale)) for f in (np.mean, np.std)))
 
     def __add__(self, other: Numbers) -> Numbers:
         """Of both together (Chan, Golub and LeVeque 1979, equations 2.1)."""
@@ -51,14 +54,16 @@ class Numbers:
             return self if self.count else other
         count = self.count + other.count
         delta = other.mean - self.mean
-        squares = self.count * self.deviation**2 + other.count * other.deviation**2
-        squares += delta**2 * (self.count * other.count / count)
         return Numbers(
             count,
             min(self.least, other.least),
             max(self.largest, other.largest),
             self.mean + delta * other.count / count,
-            math.sqrt(squares / count),
+            math.hypot(
+                self.deviation * math.sqrt(self.count / count),
+                other.deviation * math.sqrt(other.count / count),
+                delta * math.sqrt(self.count * other.count) / count,
+            ),
         )
 
 

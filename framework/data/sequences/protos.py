@@ -63,17 +63,24 @@ def serialize_sequence_examples(
         values: `{name: [batch, ...]}`; without `length`, of a feature list one array `[time, ...]` for each example.
         features: What they are.
         length: Steps of each example, integer `[batch]`; what comes after them is padding.
+
+    Raises:
+        ValueError: Feature lists of an example have different numbers of steps, or fewer than `length` says.
     """
     protos = []
     for row in range(len(values[next(iter(features))])):
         context, lists = {}, {}
+        counts = {} if length is None else {"length": int(length[row])}
         for name, feature in features.items():
             value = values[name][row]
             if is_sequence(feature):
                 steps = value if length is None else value[: int(length[row])]
                 lists[name] = tf.train.FeatureList(feature=[to_storage(step, feature) for step in steps])
+                counts[name] = len(steps)
             else:
                 context[name] = to_storage(value, feature)
+        if len(set(counts.values())) > 1:
+            raise ValueError(f"All feature lists of an example have the same number of steps; got {counts}.")
         proto = tf.train.SequenceExample(
             context=tf.train.Features(feature=context), feature_lists=tf.train.FeatureLists(feature_list=lists)
         )

@@ -11,8 +11,9 @@ import tensorflow as tf
 import framework
 from framework import Feature, tasks
 from framework.data import records
+from framework.data.caching import CachedSource
 from framework.data.records import DataSet, Layout, Sidecar, read_records, write
-from framework.data.sources import ArraySource, DatasetSource
+from framework.data.sources import ArraySource, DatasetSource, Subset
 
 NUM_EXAMPLES = 23
 VALUES = np.random.default_rng(0).normal(size=(NUM_EXAMPLES, 3)).astype(np.float32)
@@ -160,6 +161,7 @@ def test_what_is_declared(tmp_path):
         (({"x": VALUES[0]}, 0, 1.0), {}, "Example 1 has the weight 1.0"),
         (3, {}, "Example 1 isn't like .*got 3"),
         (({"x": VALUES[0]}, 0), {"features": {"z": Feature()}}, r"features \['z'\], which examples don't have"),
+        (({"x": VALUES[0]}, 0), {"num_examples": 1}, "num_examples is 1, but there are 2 examples"),
         (({"x": VALUES[0]}, 0), {"layout": Layout(shards=3)}, "2 examples of 'train' can't fill 3 files"),
     ],
 )
@@ -167,6 +169,36 @@ def test_what_cannot_be_written(tmp_path, second, arguments, says):
     with pytest.raises(ValueError, match=says):
         write([({"x": VALUES[0]}, 0), second], tmp_path, **arguments)
     assert names(tmp_path) == [] if tmp_path.exists() else True
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        (({}, 0), "at least one feature"),
+        (({"x": [[1], [1, 2]]}, 0), "The feature 'x' of the first example isn't an array"),
+        (({"x": 1.0}, [[1], [1, 2]]), "The label of the first example isn't an array"),
+    ],
+)
+def test_a_first_example_that_tells_nothing(tmp_path, first, says):
+    with pytest.raises(ValueError, match=says):
+        write([first], tmp_path)
+
+
+def test_numbers_as_large_as_a_float_can_hold(tmp_path):
+    data = [({"x": np.float64(value)}, 0) for value in (1e300, -1e300, 3e300)]
+    numbers = write(data, tmp_path, layout=Layout(shards=3)).splits["train"].summary.numbers["feature 'x'"]
+    assert (numbers.least, numbers.largest) == (-1e300, 3e300)
+    assert (numbers.mean, numbers.deviation) == pytest.approx((1e300, np.sqrt(8 / 3) * 1e300))
+
+
+def test_what_a_cache_holds_decoded_is_written_as_it_was(tmp_path):
+    jpegs = [tf.io.encode_jpeg(np.full((6, 9, 3), value, np.uint8)).numpy() for value in range(4)]
+    features = {"image": framework.Image((8, 8, 3))}
+    cached = CachedSource(ArraySource({"image": jpegs}, [0, 1, 0, 1]), features, framework.Pipeline.decode)
+    sidecar = write(Subset(cached, [3, 0]), tmp_path, features=features)
+    assert sidecar.schema.describe()["features"] == {"image": "image(8, 8, 3)"}
+    (example,) = DataSet.find(tmp_path).source("train").batches(2)
+    assert example.features["image"].numpy().tolist() == [jpegs[3], jpegs[0]]
 
 
 @pytest.mark.parametrize("arguments", [{"shards": 0}, {"shards": 100_000}, {"threads": 0}])

@@ -155,6 +155,16 @@ def test_a_data_set_is_written_read_and_verified(tmp_path, gzip):
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("train*")} == before
 
 
+def test_feature_lists_of_different_lengths_are_not_written(tmp_path):
+    declared = {"a": Feature((None,)), "b": Feature((None,))}
+    examples = [({"a": [1.0], "b": [1.0]}, 0), ({"a": [1.0, 2.0], "b": [1.0]}, 0)]
+    with pytest.raises(ValueError, match=r"Example 1 can't be written: .*got {'a': 2, 'b': 1}"):
+        records.write(examples, tmp_path, features=declared, kind=records.SequenceSchema)
+    too_long = example()._replace(features={**example().features, "length": np.array([3, 4])})
+    with pytest.raises(ValueError, match=r"got {'length': 4, 'xy': 3, 'words': 3, 'time': 3}"):
+        schema().serialize(too_long)
+
+
 def test_a_bad_record_is_named_with_its_place(tmp_path):
     path = str(tmp_path / "train.tfrecord")
     good = schema().serialize(example()).tolist()
