@@ -1,21 +1,27 @@
 """How large images are, read from their headers: a few hundred bytes can ask a decoder for gigabytes.
 
-BMP isn't among them, for TensorFlow checks its header against its length.
+What a decoder skips is skipped here, too, or it could hide the header: stray bytes in a JPEG, unknown chunks of a PNG,
+the boxes around JPEG XL. BMP isn't among them, for TensorFlow checks its header against its length.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 from google.protobuf import message
 
-Size = tuple[int, int]  # width, height
 _SMALLEST = 20  # bytes of a file with an image in it
-# Of JPEG: start-of-frame markers (C4, C8 and CC among them are something else), and those without a length.
+# Of JPEG: what begins a segment, start-of-frame markers (C4, C8 and CC among them are something else), and those
+# without a length.
+_MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
 _FRAMES = {marker for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC)}
 _STANDALONE = {0x01, *range(0xD0, 0xD9)}
+_GIF_IMAGE, _GIF_EXTENSION = 0x2C, 0x21
+_JXL_CONTAINER = b"\x00\x00\x00\x0cJXL \r\n\x87\n"
+_JXL_HEADER = 20  # bytes, at most, of a codestream up to and with its size
 _JXL_BITS = (9, 13, 18, 30)
 _JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
@@ -23,9 +29,10 @@ _JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 def num_pixels(value: bytes) -> int:
     """The number of pixels of the image that `value` is, or of the largest one in the `tf.Example` that it is.
 
-    0 where there is none, or none with a whole header: a decoder refuses that.
+    0 where there is none, or none with a whole header: a decoder refuses that. Of an animated GIF all frames count,
+    for its decoder has all of them in memory at once.
     """
-    return max((width * height for width, height in map(_size, _images(value))), default=0)
+    return max(map(_num_pixels, _images(value)), default=0)
 
 
 def _images(value: bytes) -> Iterator[bytes]:
@@ -43,63 +50,95 @@ def _images(value: bytes) -> Iterator[bytes]:
         yield from feature.bytes_list.value
 
 
-def _size(value: bytes) -> Size:
+def _num_pixels(value: bytes) -> int:
     reader = _reader(value)
     try:
-        return reader(value) if reader is not None else (0, 0)
+        return reader(value) if reader is not None else 0
     except (struct.error, IndexError):  # it ends too early
-        return 0, 0
+        return 0
 
 
-def _reader(value: bytes) -> Callable[[bytes], Size] | None:
+def _reader(value: bytes) -> Callable[[bytes], int] | None:
     return next((read for beginning, read in _READERS.items() if value.startswith(beginning)), None)
 
 
-def _jpeg(value: bytes) -> Size:
+def _jpeg(value: bytes) -> int:
     place = 2
-    while True:
-        if value[place] != 0xFF:
-            return 0, 0
-        marker = value[place + 1]
-        if marker in _FRAMES:
-            height, width = struct.unpack_from(">HH", value, place + 5)
-            return width, height
-        if marker == 0xFF:  # padding
+    while marker := _MARKER.search(value, place):
+        place = marker.end()
+        kind = marker[1][0]
+        if kind in _FRAMES:
+            height, width = struct.unpack_from(">HH", value, place + 3)
+            return width * height
+        if kind not in _STANDALONE:
+            place += struct.unpack_from(">H", value, place)[0]
+    return 0
+
+
+def _png(value: bytes) -> int:
+    place = 8
+    while value[place + 4 : place + 8] != b"IHDR":
+        place += 12 + struct.unpack_from(">I", value, place)[0]
+    width, height = struct.unpack_from(">II", value, place + 8)
+    return width * height
+
+
+def _gif(value: bytes) -> int:
+    frames, width, height = 0, 0, 0
+    try:
+        place = 13 + _gif_colors(value[10])
+        while (kind := value[place]) in (_GIF_IMAGE, _GIF_EXTENSION):
+            if kind == _GIF_IMAGE:  # whose size needn't be that of the screen
+                frame = struct.unpack_from("<HH", value, place + 5)
+                frames, width, height = frames + 1, max(width, frame[0]), max(height, frame[1])
+                place += 11 + _gif_colors(value[place + 9])
+            else:
+                place += 2
+            while size := value[place]:
+                place += 1 + size
             place += 1
-        elif marker in _STANDALONE:
-            place += 2
-        else:
-            place += 2 + max(struct.unpack_from(">H", value, place + 2)[0], 1)
+    except (struct.error, IndexError):
+        pass  # it ends too early; the frames before are decoded all the same
+    return frames * width * height
 
 
-def _png(value: bytes) -> Size:
-    width, height = struct.unpack_from(">II", value, 16)
-    return width, height
+def _gif_colors(flags: int) -> int:
+    """The bytes of a color table."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
-def _gif(value: bytes) -> Size:
-    width, height = struct.unpack_from("<HH", value, 6)
-    return width, height
-
-
-def _webp(value: bytes) -> Size:
-    kind = value[12:16]
-    if kind == b"VP8X":
-        return int.from_bytes(value[24:27], "little") + 1, int.from_bytes(value[27:30], "little") + 1
-    if kind == b"VP8L":
+def _webp(value: bytes) -> int:
+    kind = value[8:16]
+    if kind == b"WEBPVP8X":
+        return (int.from_bytes(value[24:27], "little") + 1) * (int.from_bytes(value[27:30], "little") + 1)
+    if kind == b"WEBPVP8L":
         (bits,) = struct.unpack_from("<I", value, 21)
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    width, height = struct.unpack_from("<HH", value, 26)
-    return width & 0x3FFF, height & 0x3FFF
+        return ((bits & 0x3FFF) + 1) * ((bits >> 14 & 0x3FFF) + 1)
+    if kind == b"WEBPVP8 ":
+        width, height = struct.unpack_from("<HH", value, 26)
+        return (width & 0x3FFF) * (height & 0x3FFF)
+    return 0  # sound is RIFF, too
 
 
-def _jpeg_xl_container(value: bytes) -> Size:
-    stream = value.find(b"\xff\x0a")
-    return _jpeg_xl(value[stream : stream + 20]) if stream >= 0 else (0, 0)
+def _jpeg_xl_container(value: bytes) -> int:
+    stream, place = b"", len(_JXL_CONTAINER)
+    while len(stream) < _JXL_HEADER and place < len(value):
+        size, kind = struct.unpack_from(">I4s", value, place)
+        content = place + 8
+        if size == 1:
+            (size,) = struct.unpack_from(">Q", value, content)
+            content += 8
+        end = place + size if size else len(value)
+        if kind == b"jxlp":  # a part of the codestream, after its number
+            stream += value[content + 4 : min(end, content + 4 + _JXL_HEADER)]
+        elif kind == b"jxlc":
+            stream += value[content : min(end, content + _JXL_HEADER)]
+        place = max(end, content)
+    return _jpeg_xl(stream)
 
 
-def _jpeg_xl(value: bytes) -> Size:
-    bits, place = int.from_bytes(value[2:20], "little"), 0
+def _jpeg_xl(value: bytes) -> int:
+    bits, place = int.from_bytes(value[2:_JXL_HEADER], "little"), 0
 
     def take(count: int) -> int:
         nonlocal place
@@ -113,16 +152,16 @@ def _jpeg_xl(value: bytes) -> Size:
     height = length(is_small)
     ratio = take(3)
     if not ratio:
-        return length(is_small), height
+        return length(is_small) * height
     numerator, denominator = _JXL_RATIOS[ratio - 1]
-    return height * numerator // denominator, height
+    return height * numerator // denominator * height
 
 
-_READERS: dict[bytes, Callable[[bytes], Size]] = {
+_READERS: dict[bytes, Callable[[bytes], int]] = {
     b"\xff\xd8\xff": _jpeg,
     b"\x89PNG\r\n\x1a\n": _png,
     b"GIF8": _gif,
     b"RIFF": _webp,
-    b"\x00\x00\x00\x0cJXL ": _jpeg_xl_container,
+    _JXL_CONTAINER: _jpeg_xl_container,
     b"\xff\x0a": _jpeg_xl,
 }

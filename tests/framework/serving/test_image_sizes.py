@@ -1,5 +1,8 @@
 """Sizes by headers, compared with what encoders wrote."""
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -38,10 +41,63 @@ def test_sizes(kind, shape):
     assert tf.io.decode_image(encoded, expand_animations=False).shape[:2] == shape
 
 
+def _chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+@pytest.mark.parametrize(
+    "skipped", [b"\x00", b"stray bytes", b"\xff\x00", b"\xff\xff\x00\xff", b"\xff\xfe\x00\x06\xff\xc0\x00\x00"]
+)
+def test_a_jpeg_with_bytes_that_its_decoder_skips(skipped):
+    whole = _ENCODERS["jpeg"](_image(3, 5))
+    first = 4 + struct.unpack_from(">H", whole, 4)[0]  # after the first segment
+    encoded = whole[:first] + skipped + whole[first:]
+    assert tf.io.decode_image(encoded).shape[:2] == (3, 5)
+    assert num_pixels(encoded) == 15
+
+
+def test_a_png_with_a_chunk_before_its_header():
+    whole = _ENCODERS["png"](_image(3, 5))
+    encoded = whole[:8] + _chunk(b"teSt", struct.pack(">II", 1, 1)) + whole[8:]
+    assert tf.io.decode_image(encoded).shape[:2] == (3, 5)
+    assert num_pixels(encoded) == 15
+
+
+def _gif(screen, *frames):
+    """A GIF of two colors, with tables of its own and an extension for each frame `(pixels by LZW, width, height)`."""
+    parts = [b"GIF89a" + struct.pack("<HHBBB", *screen, 0x80, 0, 0) + bytes(6)]
+    for pixels, *size in frames:
+        parts.append(
+            b"\x21\xf9\x04" + bytes(5) + b"\x2c" + struct.pack("<HHHHB", 0, 0, *size, 0x80) + bytes(6) + pixels
+        )
+    return b"".join(parts) + b";"
+
+
+def _pixels(count):
+    """Zeros by LZW, each after the code that clears its table: 4 and 0, in three bits; 5 ends them."""
+    bits = 0
+    for place, code in enumerate([4, 0] * count + [5]):
+        bits |= code << 3 * place
+    coded = bits.to_bytes(-(-(6 * count + 3) // 8), "little")
+    return b"\x02" + bytes([len(coded)]) + coded + b"\x00"
+
+
+def test_frames_of_a_gif():
+    """Their size counts, not that of the screen, and all of them are decoded before the first one is answered."""
+    one = _gif((1, 1), (_pixels(9), 3, 3))
+    assert tf.io.decode_image(one, expand_animations=False).shape == (3, 3, 3)
+    assert num_pixels(one) == 9
+    two = _gif((2, 2), (_pixels(4), 2, 2), (_pixels(9), 3, 3))
+    assert num_pixels(two) == 18
+    assert tf.io.decode_image(two).shape == (2, 3, 3, 3)
+    assert num_pixels(two[:-10]) == 18  # what is there of a broken one is decoded
+    assert num_pixels(b"GIF89a is older than its patent, and text about it is no image") == 0
+
+
 def test_headers_without_an_encoder():
-    assert num_pixels(b"GIF89a" + (300).to_bytes(2, "little") + (7).to_bytes(2, "little") + bytes(20)) == 2100
     extended = b"RIFF\x00\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00" + bytes(4)
     assert num_pixels(extended + (299).to_bytes(3, "little") + (6).to_bytes(3, "little")) == 2100
+    assert num_pixels(b"RIFF\xff\xff\x00\x00WAVEfmt " + b"\xff" * 40) == 0
 
 
 def _jpeg_xl(*fields):
@@ -67,7 +123,13 @@ def test_jpeg_xl(fields, pixels):
     """By ISO/IEC 18181-1, SizeHeader: no encoder is at hand."""
     stream = _jpeg_xl(*fields)
     assert num_pixels(stream) == pixels
-    assert num_pixels(b"\x00\x00\x00\x0cJXL \r\n\x87\n\x00\x00\x00\x20jxlc" + stream) == pixels
+    container = b"\x00\x00\x00\x0cJXL \r\n\x87\n" + b"\x00\x00\x00\x14free\xff\x0a" + bytes(10)  # no codestream yet
+    assert num_pixels(container + b"\x00\x00\x00\x1cjxlc" + stream) == pixels
+    assert num_pixels(container + b"\x00\x00\x00\x00jxlc" + stream) == pixels
+    long = b"\x00\x00\x00\x01jxlc" + (36).to_bytes(8, "big")
+    assert num_pixels(container + long + stream) == pixels
+    parts = b"\x00\x00\x00\x0fjxlp\x00\x00\x00\x00" + stream[:3], b"\x00\x00\x00\x1djxlp\x80\x00\x00\x01" + stream[3:]
+    assert num_pixels(container + b"".join(parts)) == pixels
 
 
 def test_images_in_examples():
