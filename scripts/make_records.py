@@ -50,6 +50,7 @@ def define_flags(flags: command_line.Flags) -> None:
         )
         flags.texts("feature", "Of files without a dataset.json: name=text, such as age=float32. As often as needed.")
         flags.text("label", None, "Of files without a dataset.json: such as 'int64 from class'.")
+        flags.switch("sequences", False, "Files without a dataset.json hold tf.train.SequenceExamples.")
         flags.value("num_classes", int | None, None, "Of a whole-numbered label, whose range is then checked.")
 
 
@@ -131,7 +132,7 @@ def sections(data_set: records.DataSet) -> Iterator[tuple[str, list[tuple[Any, .
     labels = {f"label {head}".strip(): text for head, text in labels.items()}
     fields = [*described["features"].items(), *labels.items()]
     yield "What is in a record", fields
-    yield "Lists of the tf.Example", list(data_set.schema.lists.items())
+    yield f"Lists of the {data_set.schema.proto}", list(data_set.schema.lists.items())
     if sidecar is None:
         yield "Splits", [(name, len(paths), "files") for name, paths in data_set.files.items()]
         return
@@ -176,7 +177,8 @@ def progress(title: str, total: int | None) -> Callable[[int], Any] | None:
 
 def _data_set(path: str, values: absl_flags.FlagValues) -> records.DataSet:
     features = dict(_texts(values.feature)) or None
-    return records.DataSet.find(path, features, values.label)
+    kind = records.SequenceSchema if values.sequences else None
+    return records.DataSet.find(path, features, values.label, kind=kind)
 
 
 def _texts(items: Iterable[str]) -> Iterator[tuple[str, str]]:

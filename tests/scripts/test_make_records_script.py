@@ -66,6 +66,28 @@ def test_what_is_in_a_data_set(written, run_script):
     assert (code, "float32 from alcohol" in out, "3  files" in out) == (0, True, True)
 
 
+def test_sequences(tmp_path, run_script):
+    examples = [({"points": [[0.0, 1.0]] * length}, length % 2) for length in range(3, 9)]
+    features = {"points": framework.Feature((None, 2))}
+    records.write(examples, tmp_path / "data", features=features, kind=records.SequenceSchema)
+    code, out, _ = run_script("make_records", f"--describe={tmp_path}/data")
+    assert code == 0
+    assert "Lists of the tf.train.SequenceExample" in out
+    assert run_script("make_records", f"--verify={tmp_path}/data")[:2] == (
+        0,
+        f"{tmp_path}/data: 6 records, nothing wrong\n",
+    )
+    others = f"{tmp_path}/data/train-*"
+    code, out, _ = run_script("make_records", f"--describe={others}")
+    assert "float32(None, 2)" in out
+    argv = [f"--verify={others}", "--sequences", "--label=int64", "--num_classes=2"]
+    assert run_script("make_records", *argv)[0] == 0
+    argv = [f"--verify={others}", "--sequences", "--feature", "points=float32(None, 3)", "--label=int64"]
+    code, out, _ = run_script("make_records", *argv)
+    assert code == 1
+    assert "feature 'points' in step 0 has 2 values" in out
+
+
 def test_verifying(written, tmp_path, run_script):
     assert run_script("make_records", f"--verify={written}")[:2] == (0, f"{written}: 178 records, nothing wrong\n")
     others = [f"--verify={written}/train-*", "--feature", "alcohol=float32", "--label=int64"]

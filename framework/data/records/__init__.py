@@ -23,7 +23,7 @@ from framework.data.records.finding import find_files, find_splits, seen_keys
 from framework.data.records.framing import CorruptRecordError, read_records
 from framework.data.records.index import Index, load_index, make_index
 from framework.data.records.schema import Field, Schema
-from framework.data.records.sequence_schema import SequenceSchema, seen_sequence_keys
+from framework.data.records.sequence_schema import SequenceSchema
 from framework.data.records.sidecar import Shard, Sidecar, Split
 from framework.data.records.source import RecordSource
 from framework.data.records.split_writer import Layout
@@ -53,7 +53,6 @@ __all__ = [
     "parse_task",
     "read_records",
     "seen_keys",
-    "seen_sequence_keys",
     "task_of_label",
     "verify",
     "verify_data_set",

@@ -9,7 +9,7 @@ from typing import Any
 
 from framework.data.records.finding import find_splits, seen_keys
 from framework.data.records.schema import Schema
-from framework.data.records.sequence_schema import SequenceSchema, infer_features, seen_sequence_keys
+from framework.data.records.sequence_schema import SequenceSchema, infer_features
 from framework.data.records.sidecar import Shard, Sidecar
 from framework.data.records.source import RecordSource
 from framework.data.records.task import parse_task, task_of_label
@@ -38,7 +38,7 @@ class DataSet:
         labels: Any = None,
         weights: Any = None,
         *,
-        kind: type[Schema] = Schema,
+        kind: type[Schema] | None = Schema,
     ) -> DataSet:
         """Finds a data set.
 
@@ -48,7 +48,7 @@ class DataSet:
                 it says otherwise. So are `labels` and `weights`. Those of sequences are by default what is seen.
             labels: See there.
             weights: See there.
-            kind: Of what protos the records are.
+            kind: Of what protos the records are; `None` for what `dataset.json` says, and `tf.Example`s elsewhere.
 
         Raises:
             FileNotFoundError: There are no such files.
@@ -65,23 +65,25 @@ class DataSet:
         else:
             splits = sidecar.splits.items()
             files = {name: [os.path.join(path, shard.file) for shard in split.shards] for name, split in splits}  # type: ignore[arg-type]
-        if features is None and labels is not None and sidecar is None and kind is SequenceSchema:
+        kind = kind or (type(sidecar.schema) if sidecar else Schema)
+        if sidecar is not None and (features is None or labels is None):
+            if type(sidecar.schema) is not kind:
+                raise ValueError(
+                    f"The records in {path} are {sidecar.schema.proto}, expected {kind.proto}: the pipelines 'records' "
+                    "and 'sequences' are for one of them each."
+                )
+            said = sidecar.schema.describe()
+            features, labels = features or said["features"], labels or said["labels"]
+            weights = weights or said["weights"]
+        elif features is None and labels is not None and kind is SequenceSchema:
             features = infer_features(next(iter(files.values())), labels, weights)
-        if features is not None and labels is not None:
-            return cls(kind.parse_description(features, labels, weights), files, sidecar)
-        if sidecar is None or features is not None or labels is not None:
-            first = next(iter(files.values()))
-            seen = seen_sequence_keys(first) if kind is SequenceSchema else seen_keys(first)
+        if features is None or labels is None:
             raise ValueError(
                 f"Nobody says what is in {path}: give features= and labels=, such as features={{'image': 'image(224, "
-                f"224, 3) from image/encoded'}} and labels='int64 from label'. There seem to be {seen}."
+                "224, 3) from image/encoded'} and labels='int64 from label'. There seem to be "
+                f"{seen_keys(next(iter(files.values())))}."
             )
-        if type(sidecar.schema) is not kind:
-            raise ValueError(
-                f"The records in {path} are {sidecar.schema.proto}, expected {kind.proto}: the pipelines 'records' and "
-                "'sequences' are for one of them each."
-            )
-        return cls(sidecar.schema, files, sidecar)
+        return cls(kind.parse_description(features, labels, weights), files, sidecar)
 
     def shards(self, split: str) -> tuple[Shard, ...] | None:
         """What is written down of a split's files, if anything is."""
@@ -89,8 +91,11 @@ class DataSet:
 
     def split_schema(self, split: str) -> Schema:
         """The schema of one split: without weights where it has none."""
-        has_weights = self.sidecar is None or self.sidecar.splits[split].weighted
-        return self.schema if has_weights else dataclasses.replace(self.schema, weights=None)
+        if self.sidecar is None or self.sidecar.splits[split].weighted:
+            return self.schema
+        # Of weights that somebody names himself the sidecar knows nothing.
+        is_named = self.schema.weights != self.sidecar.schema.weights
+        return self.schema if is_named else dataclasses.replace(self.schema, weights=None)
 
     def task(
         self,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
+from absl import logging
 from google.protobuf.message import DecodeError
 
 from framework.data.phases import PHASES, TEST, TRAIN, VALIDATION, check_phase
-from framework.data.records.framing import read_records
+from framework.data.records.framing import place, read_records
 
 # Words in a file's name that say of which split it is.
 _WORDS = {
@@ -20,11 +21,15 @@ _WORDS = {
     "validation": VALIDATION,
     "valid": VALIDATION,
     "val": VALIDATION,
+    "eval": VALIDATION,
+    "dev": VALIDATION,
     "test": TEST,
 }
 _OTHER_FILES = (".json", ".txt", ".md", ".csv", ".index", ".lock")
-LOOKED_AT = 100
-TYPES = {"bytes_list": "string", "float_list": "float32", "int64_list": "int64"}
+_LOOKED_AT = 100
+_TYPES = {"bytes_list": "string", "float_list": "float32", "int64_list": "int64"}
+# Of which records don't say what size they are to have.
+IMAGE = "image(height, width, 3)"
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM")
 
 
@@ -33,7 +38,8 @@ def find_splits(path: str | os.PathLike[str] | Mapping[str, str]) -> dict[str, l
 
     Args:
         path: A directory, or a pattern such as `"data/*.tfrecord"`; splits are told by a word in a file's name (train,
-            validation, valid, val, test), and all is for training where no name has one. Or `{split: pattern}`.
+            validation, valid, val, eval, dev, test), and all is for training where no name has one. Where some have
+            one, others are left out with a warning. Or `{split: pattern}`.
 
     Raises:
         FileNotFoundError: There are no such files.
@@ -45,6 +51,11 @@ def find_splits(path: str | os.PathLike[str] | Mapping[str, str]) -> dict[str, l
     phases = {file: phase_of(file) for file in files}
     if not any(phases.values()):
         return {TRAIN: files}
+    of_none = [os.path.basename(file) for file in files if phases[file] is None]
+    if of_none:
+        logging.warning(
+            "%d files of %s have no split in their names and are left out: %s.", len(of_none), path, of_none[:10]
+        )
     return {phase: found for phase in PHASES if (found := [file for file in files if phases[file] == phase])}
 
 
@@ -82,35 +93,36 @@ def phase_of(file: str) -> str | None:
 
 
 def seen_keys(paths: Sequence[str]) -> dict[str, str]:
-    """What the first records hold, as far as it shows: `{key: feature's text}`.
+    """What the first records hold, as far as it shows: `{key: feature's text}`, of feature lists with `None` first.
 
     Lengths are told, shapes and meanings aren't: an image may have been flattened, a number may be a label.
 
     Raises:
-        ValueError: They aren't `tf.Example`s.
+        ValueError: They are neither `tf.Example`s nor `tf.train.SequenceExample`s.
     """
-    return _seen(record for _, record, _ in itertools.islice(read_records(paths[0]), LOOKED_AT))
-
-
-def _seen(records: Iterable[bytes]) -> dict[str, str]:
     lengths: dict[str, set[int]] = {}
     types: dict[str, str] = {}
-    for record in records:
+    of_steps: set[str] = set()
+    for offset, record, _ in itertools.islice(read_records(paths[0]), _LOOKED_AT):
         try:
-            example = tf.train.Example.FromString(record)
+            # A tf.Example is one without feature lists, to the bit.
+            proto = tf.train.SequenceExample.FromString(record)
         except DecodeError as error:
-            raise ValueError("The files' records are no tf.train.Examples.") from error
-        for key, value in example.features.feature.items():
-            kind = value.WhichOneof("kind")
-            if kind is not None:
-                items = getattr(value, kind).value
-                is_image = kind == "bytes_list" and bool(items) and items[0].startswith(_IMAGES)
-                types[key] = "image(height, width, 3)" if is_image else TYPES[kind]
-                lengths.setdefault(key, set()).add(len(items))
-    return {key: types[key] + _axes(lengths[key]) for key in sorted(types)}
+            where = place(paths[0], offset)
+            raise ValueError(f"{where}: the record is no tf.train.Example, and no SequenceExample either.") from error
+        lists = {key: value.feature for key, value in proto.feature_lists.feature_list.items()}
+        of_steps |= lists.keys()
+        for key, values in [*((key, [value]) for key, value in proto.context.feature.items()), *lists.items()]:
+            for value in values:
+                kind = value.WhichOneof("kind")
+                if kind is not None:
+                    items = getattr(value, kind).value
+                    is_image = key not in lists and kind == "bytes_list" and any(items) and items[0].startswith(_IMAGES)
+                    types[key] = IMAGE if is_image else _TYPES[kind]
+                    lengths.setdefault(key, set()).add(len(items))
+    return {key: types[key] + _axes(lengths[key], key in of_steps) for key in sorted(types)}
 
 
-def _axes(lengths: set[int]) -> str:
-    if lengths == {1}:
-        return ""
-    return f"({lengths.pop()})" if len(lengths) == 1 else "(None)"
+def _axes(lengths: set[int], is_list: bool) -> str:
+    axes = ["None"] * is_list + ([] if lengths == {1} else [str(next(iter(lengths)) if len(lengths) == 1 else None)])
+    return f"({', '.join(axes)})" if axes else ""

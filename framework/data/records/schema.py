@@ -230,8 +230,7 @@ class Schema:
             fault = list_fault(found[field.key] if field.key in found else tf.train.Feature(), field)
             if fault:
                 kind, reason = fault
-                is_plain = title in (field.key, f"feature {field.key!r}")
-                return Fault(kind, title if is_plain else f"{title} (key {field.key!r})", reason)
+                return Fault(kind, with_key(title, field), reason)
         return None
 
     def describe(self) -> dict[str, Any]:
@@ -270,6 +269,12 @@ def _items(labels: Any) -> list[tuple[str, Any]]:
 
 def _label_key(head: str) -> str:
     return f"{LABEL}/{head}" if head else LABEL
+
+
+def with_key(title: str, field: Field) -> str:
+    """What a field is called, with its key where that is another."""
+    is_plain = title in (field.key, f"feature {field.key!r}")
+    return title if is_plain else f"{title} (key {field.key!r})"
 
 
 def list_fault(found: tf.train.Feature, field: Field) -> tuple[str, str] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -10,9 +9,8 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from framework.data.records.finding import LOOKED_AT, TYPES
-from framework.data.records.framing import read_records
-from framework.data.records.schema import LABEL, WEIGHT, Fault, Field, Schema, list_fault
+from framework.data.records.finding import IMAGE, seen_keys
+from framework.data.records.schema import LABEL, WEIGHT, Fault, Field, Schema, list_fault, with_key
 from framework.data.sequences.protos import is_sequence, parse_sequence_examples, serialize_sequence_examples
 from framework.data.sources import Example
 from framework.features import Feature, as_identifier
@@ -43,11 +41,8 @@ class SequenceSchema(Schema):
             )
         if not any(is_sequence(field.feature) for field in self.features.values()):
             raise ValueError("No feature is a sequence: write None for its first axis, as in 'float32(None, 2)'.")
-        of_steps = [
-            title
-            for title, field in self.titled()
-            if is_sequence(field.feature) and field not in self.features.values()
-        ]
+        others = self.titled()[len(self.features) :]
+        of_steps = [title for title, field in others if is_sequence(field.feature)]
         if of_steps:
             raise ValueError(
                 f"The {of_steps[0]} has a value each step; tasks have one a sequence. Give a pipeline of your own."
@@ -98,7 +93,6 @@ class SequenceSchema(Schema):
         context, lists = proto.context.feature, proto.feature_lists.feature_list
         counts = {}
         for title, field in self.titled():
-            titled = title if field.key in title else f"{title} (key {field.key!r})"
             if not is_sequence(field.feature):
                 found = list_fault(context[field.key] if field.key in context else tf.train.Feature(), field)
             elif field.key not in lists:
@@ -107,7 +101,7 @@ class SequenceSchema(Schema):
                 counts[field.key] = len(lists[field.key].feature)
                 found = _steps_fault(lists[field.key].feature, field)
             if found:
-                return Fault(found[0], titled, found[1])
+                return Fault(found[0], with_key(title, field), found[1])
         if len(set(counts.values())) > 1:
             return Fault("wrong length", None, f"its feature lists have different numbers of steps: {counts}")
         return None
@@ -131,7 +125,7 @@ def parse_schema(description: Mapping[str, Any]) -> Schema:
 
 
 def infer_features(paths: Sequence[str], labels: Any, weights: Any = None) -> dict[str, str]:
-    """Descriptions of all features that the first records have, but for what is a label or weight.
+    """Descriptions of all features that the first records have, but for what is a label or weight; images are text.
 
     Args:
         paths: Of the files.
@@ -141,36 +135,8 @@ def infer_features(paths: Sequence[str], labels: Any, weights: Any = None) -> di
     described = [*labels.values()] if isinstance(labels, Mapping) else [labels]
     taken = {Field.parse(text, LABEL).key for text in described}
     taken |= {Field.parse(weights, WEIGHT).key} if weights else set()
-    seen = {key: text for key, text in seen_sequence_keys(paths).items() if key not in taken}
+    seen = {key: text.replace(IMAGE, "string") for key, text in seen_keys(paths).items() if key not in taken}
     return {as_identifier(key): f"{text} from {key}" for key, text in seen.items()}
-
-
-def seen_sequence_keys(paths: Sequence[str]) -> dict[str, str]:
-    """What the first records hold: `{key: feature's text}`, feature lists with `None` for their first axis."""
-    return _seen(record for _, record, _ in itertools.islice(read_records(paths[0]), LOOKED_AT))
-
-
-def _seen(records: Iterable[bytes]) -> dict[str, str]:
-    lengths: dict[str, set[int]] = {}
-    types: dict[str, str] = {}
-    of_steps: set[str] = set()
-    for record in records:
-        proto = tf.train.SequenceExample.FromString(record)
-        found = [(key, [value]) for key, value in proto.context.feature.items()]
-        lists = {key: value.feature for key, value in proto.feature_lists.feature_list.items()}
-        of_steps |= lists.keys()
-        for key, values in [*found, *lists.items()]:
-            for value in values:
-                kind = value.WhichOneof("kind")
-                if kind is not None:
-                    types[key] = TYPES[kind]
-                    lengths.setdefault(key, set()).add(len(getattr(value, kind).value))
-    return {key: types[key] + _axes(lengths[key], key in of_steps) for key in sorted(types)}
-
-
-def _axes(lengths: set[int], is_list: bool) -> str:
-    axes = ["None"] * is_list + ([] if lengths == {1} else [str(next(iter(lengths)) if len(lengths) == 1 else None)])
-    return f"({', '.join(axes)})" if axes else ""
 
 
 def _listed(fields: Iterable[Field]) -> dict[str, Feature]:

@@ -19,6 +19,8 @@ def touch(directory, *names):
         ("validation-00000-of-00128", "validation"),
         ("my_data-val.tfrecord", "validation"),
         ("valid_1", "validation"),
+        ("eval-00000-of-00010", "validation"),
+        ("dev.tfrecord", "validation"),
         ("mnist-test.tfrecord-00000-of-00001", "test"),
         ("Train.tfrecord", "train"),
         ("trainstation.tfrecord", None),
@@ -35,7 +37,7 @@ def test_a_name_with_two_splits_is_refused():
         phase_of("train-test.tfrecord")
 
 
-def test_files_of_a_directory(tmp_path):
+def test_files_of_a_directory(tmp_path, caplog):
     names = ["train-1", "train-0", "val-0", "test-0", "README.md", "labels.txt", "dataset.json", ".hidden", "other-0"]
     touch(tmp_path, *names)
     (tmp_path / "train-folder").mkdir()
@@ -45,6 +47,8 @@ def test_files_of_a_directory(tmp_path):
         "validation": ["val-0"],
         "test": ["test-0"],
     }
+    assert "1 files of" in caplog.text
+    assert "left out: ['other-0']" in caplog.text
     assert list(find_splits(f"{tmp_path}/train*")) == ["train"]
 
 
@@ -75,7 +79,7 @@ def test_records_that_are_no_examples(tmp_path):
     path = str(tmp_path / "text")
     with tf.io.TFRecordWriter(path) as writer:
         writer.write(b"a line of text")
-    with pytest.raises(ValueError, match=r"no tf\.train\.Examples"):
+    with pytest.raises(ValueError, match=r"text, offset 0: the record is no tf\.train\.Example"):
         seen_keys([path])
 
 

@@ -352,6 +352,16 @@ def test_a_data_set_says_what_is_missing(directories, tmp_path):
     ):
         DataSet.find(plain)
     with pytest.raises(ValueError, match="Nobody says what is in"):
-        DataSet.find(directories["random"], {"x": "int64(2)"})
+        DataSet.find(plain, {"x": "int64(2)"})
+
+
+def test_what_somebody_says_goes_before_the_sidecar(directories, tmp_path):
     given = DataSet.find(directories["random"], {"y": "int64(2) from x"}, "int64")
     assert list(given.source("train").spec.features) == ["y"]
+    features = DataSet.find(directories["random"], {"y": "int64(2) from x"}).schema.describe()
+    assert features == {"features": {"y": "int64(2) from x"}, "labels": "int64", "weights": None}
+    labels = DataSet.find(directories["random"], labels="int64(2) from x").schema.describe()
+    assert labels == {"features": {"x": "int64(2)"}, "labels": "int64(2) from x", "weights": None}
+    write(ArraySource({"x": VALUES, "importance": np.ones(NUM_EXAMPLES, np.float32)}, VALUES[:, 0]), tmp_path)
+    (batch,) = DataSet.find(tmp_path, weights="float32 from importance").source("train").batches(NUM_EXAMPLES)
+    assert batch.weights.numpy().tolist() == [1.0] * NUM_EXAMPLES

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from framework.data import records
-from framework.data.records.sequence_schema import infer_features, parse_schema, seen_sequence_keys
+from framework.data.records.sequence_schema import infer_features, parse_schema
 from framework.data.records.verify import verify
 from framework.data.sources import Example
 from framework.features import Feature
@@ -72,6 +72,7 @@ def test_it_describes_itself():
         ({"features": {"x": "float32(3)"}}, "No feature is a sequence"),
         ({"features": {**TEXTS, "length": "int64"}}, r"'length' is how many steps .* 'duration': 'int64 from length'"),
         ({"labels": "int64(None)"}, "The label has a value each step; tasks have one a sequence"),
+        ({"labels": "string(None) from words"}, "The label has a value each step"),
         ({"features": {"x": "float32(None, None)"}}, "first axis varies"),
     ],
 )
@@ -103,6 +104,7 @@ FAULTS = [
         "in step 1 has 3 values",
     ),
     (lambda context, lists: lists["words"].feature.pop(), "wrong length", None, "different numbers of steps"),
+    (lambda context, lists: context.pop("class"), "missing feature", "label (key 'class')", "is missing"),
 ]  # fmt: skip
 
 
@@ -201,7 +203,7 @@ def test_the_other_kind_of_records_is_refused(tmp_path):
 def test_what_is_seen_in_records_of_others(tmp_path):
     data_set(tmp_path)
     (path,) = map(str, tmp_path.glob("train*.tfrecord"))
-    assert seen_sequence_keys([path]) == {
+    assert records.seen_keys([path]) == {
         "age": "int64",
         "label": "int64",
         "points": "float32(None, 2)",
@@ -216,6 +218,22 @@ def test_what_is_seen_in_records_of_others(tmp_path):
     assert found.schema.raw["points"] == Feature((None, 2))
     with pytest.raises(ValueError, match=r"Nobody says what is in .* 'points': 'float32\(None, 2\)'"):
         records.DataSet.find(str(tmp_path), kind=records.SequenceSchema)
+
+
+def test_an_image_of_a_whole_sequence_is_seen_and_taken_for_text(tmp_path):
+    features = {"cover": Image((4, 4, 3)), "x": Feature((None,))}
+    data = [({"cover": tf.io.encode_png(np.zeros((2, 2, 3), np.uint8)).numpy(), "x": [1.0]}, 0)]
+    records.write(data, tmp_path, features=features, kind=records.SequenceSchema)
+    (path,) = map(str, tmp_path.glob("train*.tfrecord"))
+    assert records.seen_keys([path])["cover"] == "image(height, width, 3)"
+    assert infer_features([path], "int64") == {"cover": "string from cover", "x": "float32(None) from x"}
+
+
+def test_records_that_are_no_protos_are_refused(tmp_path):
+    with tf.io.TFRecordWriter(str(tmp_path / "all.tfrecord")) as writer:
+        writer.write(b"a line of text")
+    with pytest.raises(ValueError, match=r"all.tfrecord, offset 0: the record is no tf\.train\.Example"):
+        records.DataSet.find(str(tmp_path), labels="int64", kind=records.SequenceSchema)
 
 
 def test_an_encoded_image_may_be_of_the_whole_sequence():
