@@ -123,13 +123,13 @@ class _WaysIn:
         return to_model
 
     def as_raw(self, features: Arrays) -> dict[str, np.ndarray]:
-        return _arrays(self._decoded(_tensors(features)))
+        return _arrays(self._decoded_at_once(_tensors(features)))
 
     def as_protos(self, features: Arrays) -> dict[str, np.ndarray]:
         return {EXAMPLES: self.pipeline.serialize(features)}
 
     def as_model_inputs(self, features: Arrays) -> dict[str, np.ndarray]:
-        made = self.pipeline.preprocess(self._decoded(_tensors(features)))
+        made = self.pipeline.preprocess(self._decoded_at_once(_tensors(features)))
         return _arrays({name: made[name] for name in self.interface})
 
     def as_own(self, own: Signature) -> Callable[[Arrays], Mapping[str, np.ndarray]] | None:
@@ -143,6 +143,11 @@ class _WaysIn:
 
     def _decoded(self, features: Features) -> Features:
         return decode_all(features, self.raw, self.pipeline.decode, parallel_calls=PARALLEL_CALLS)
+
+    @functools.cached_property
+    def _decoded_at_once(self) -> Callable[[Features], Features]:
+        """As `_decoded`, which outside of a graph is made anew for each batch."""
+        return tf.function(self._decoded, reduce_retracing=True)
 
 
 def _chosen(make: Callable[[Arrays], dict[str, np.ndarray]], names: list[str], features: Arrays) -> dict[str, Any]:

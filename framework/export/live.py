@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from framework.data.pipeline import Pipeline
+from framework.data.pipeline import Features, Pipeline
 from framework.data.serving import DEFAULT, FEATURES, SERIALIZED, Receiver
 from framework.export.answers import ERROR
 from framework.export.forward import run
@@ -87,10 +87,17 @@ class LiveModel:
         return found
 
     def _model_inputs(self, name: str, request: Arrays) -> Arrays:
-        to_model, tensors = self._receivers[name].to_model, self._tensors(name, request)
-        # In a graph, as in the signature: called eagerly, what is rounded may be rounded otherwise.
-        made = tf.function(to_model)(tensors)
+        made = self._to_model[name](self._tensors(name, request))
         return {key: made[key].numpy() for key in self._signatures.inputs[self.plain]}
+
+    @functools.cached_property
+    def _to_model(self) -> dict[str, Callable[[Features], Features]]:
+        # In a graph, as in the signature: called eagerly, what is rounded may be rounded otherwise.
+        made = {}
+        for name, receiver in self._receivers.items():
+            specs = {key: feature.spec(key) for key, feature in receiver.inputs.items()}
+            made[name] = tf.function(receiver.to_model, input_signature=[specs])
+        return made
 
     def _complete(self, name: str, answers: Arrays) -> Arrays:
         """With what a signature says of each row besides: that it could be decoded."""
