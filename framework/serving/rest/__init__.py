@@ -11,8 +11,8 @@ Forms and status codes are those of TensorFlow Serving, read from its documentat
 `http_rest_api_util.cc`, `http_server.cc`, `classifier.cc` and `regressor.cc` of tensorflow/serving. Messages are our
 own.
 
-It differs on purpose in two points, where TensorFlow Serving would compute with other values than were sent: an
-integer outside the range of int8, uint8 or int16 is refused, not wrapped around; and a shape that a signature doesn't
-take is refused before the graph runs. It is more lenient in one: a whole number among decimals isn't held against the
-24 bits of a float.
+It differs on purpose in three points, where TensorFlow Serving would compute with other values than were sent: an
+integer outside the range of int8, uint8 or int16 is refused, not wrapped around; so is an object in which a key comes
+twice, of which it takes the first; and a shape that a signature doesn't take is refused before the graph runs. It is
+more lenient in one: a whole number among decimals isn't held against the 24 bits of a float.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import reprlib
 from typing import Any
 
@@ -19,34 +20,42 @@ _FLOATS = (tf.float32, tf.float64)
 _INTEGERS = (tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.uint32, tf.uint64)
 
 
-def to_array(value: Any, dtype: tf.DType, name: str, *, booleans: bool = True) -> np.ndarray:
+class NonFinite(float):
+    """NaN, Infinity or -Infinity as a client wrote it; `1e999`, which Python takes for infinity as well, isn't one."""
+
+
+def to_array(value: Any, dtype: tf.DType, name: str) -> np.ndarray:
     """An array of one JSON value: a number, text, truth value or `{"b64": ...}`, or evenly nested lists of them.
 
     Numbers aren't taken for text, nor truth values for numbers; a float is rounded to the signature's, an integer
     has to fit it.
 
     Args:
-        value: As `json.loads` makes it.
+        value: As `parse_json` makes it.
         dtype: The signature's.
         name: The input's, for messages.
-        booleans: Whether there may be truth values; where there are none, numbers needn't be looked through for them.
 
     Raises:
         RequestError: (400) The value is of another type, out of range or unevenly nested; (501) TensorFlow Serving has
             no JSON for this dtype.
     """
+    items, shape = _flat(value, name)
+    # NumPy isn't shown what isn't known: it makes numbers of truth values, and where there is one long text among
+    # short ones, an array in which each takes the room of the longest.
     if dtype == tf.string:
-        return _text(value, name)
-    if dtype == tf.bool:
-        array = _evenly_nested(value, name)
-        if array.size and array.dtype.kind != "b":
-            raise _wrong_type(value, dtype, name)
-        return array.astype(np.bool_)
-    if dtype in _FLOATS:
-        return _floats(_numbers(value, dtype, name, booleans), dtype, name)
-    if dtype in _INTEGERS:
-        return _integers(_numbers(value, dtype, name, booleans), dtype, name)
-    raise RequestError(f"Input {name!r} is {dtype.name}, for which requests have no JSON.", _NOT_IMPLEMENTED)
+        array = _texts(items, name)
+    elif dtype == tf.bool:
+        _check_types(items, (bool,), dtype, name)
+        array = np.array(items, np.bool_)
+    elif dtype in _FLOATS:
+        types = _check_types(items, (float, int, NonFinite), dtype, name)
+        array = _floats(items, types == {int}, dtype, name)
+    elif dtype in _INTEGERS:
+        _check_types(items, (int,), dtype, name)
+        array = _integers(items, dtype, name)
+    else:
+        raise RequestError(f"Input {name!r} is {dtype.name}, for which requests have no JSON.", _NOT_IMPLEMENTED)
+    return array.reshape(shape)
 
 
 def is_encoded(value: Any) -> bool:
@@ -55,13 +64,14 @@ def is_encoded(value: Any) -> bool:
 
 
 def decode_base64(text: str, name: str) -> bytes:
-    """The bytes that base64 stands for; padding may be missing.
+    """The bytes that base64 stands for; padding may be missing, white space is passed over.
 
     Raises:
         RequestError: (400) It isn't base64.
     """
+    encoded = "".join(text.split())
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise RequestError(f"Input {name!r} has a {_B64} value that isn't base64: {short(text)}") from None
 
@@ -83,54 +93,54 @@ def short(value: Any) -> str:
     return reprlib.repr(value)
 
 
-def _floats(array: np.ndarray, dtype: tf.DType, name: str) -> np.ndarray:
-    # Integers come as such, and are told from decimals: a float that can't hold one is the wrong dtype for it.
-    if array.dtype.kind in "iu" and array.size:
-        largest = 2 ** (24 if dtype == tf.float32 else 53) - 1
-        if int(array.max()) > largest or int(array.min()) < -largest:
-            raise RequestError(f"Input {name!r} has an integer that {dtype.name} can't hold without loss of precision.")
-    with np.errstate(over="ignore"):
-        converted = array.astype(dtype.as_numpy_dtype)
-    if (np.isinf(converted) & np.isfinite(array)).any():
-        raise RequestError(f"Input {name!r} has a number that {dtype.name} can't hold without loss of precision.")
-    return converted
-
-
-def _integers(array: np.ndarray, dtype: tf.DType, name: str) -> np.ndarray:
-    if array.size and array.dtype.kind not in "iu":
-        raise _wrong_type(array.tolist(), dtype, name)
-    if array.size and (int(array.max()) > dtype.max or int(array.min()) < dtype.min):
-        raise RequestError(f"Input {name!r} has an integer outside the range of {dtype.name}.")
-    return array.astype(dtype.as_numpy_dtype)
-
-
-def _numbers(value: Any, dtype: tf.DType, name: str, booleans: bool) -> np.ndarray:
-    array = _evenly_nested(value, name)
-    is_number = array.dtype.kind in "iuf" or not array.size
-    # NumPy makes numbers of truth values that are among numbers.
-    if not is_number or (booleans and any(isinstance(item, bool) for item in _items(value))):
-        raise _wrong_type(value, dtype, name)
-    return array
-
-
-def _evenly_nested(value: Any, name: str) -> np.ndarray:
-    try:
-        return np.asarray(value)
-    except (ValueError, OverflowError):
-        raise RequestError(f"Input {name!r} has lists of different lengths, or numbers beside lists.") from None
-
-
-def _text(value: Any, name: str) -> np.ndarray:
+def _flat(value: Any, name: str) -> tuple[list[Any], list[int]]:
+    """The innermost values of evenly nested lists, and the lengths of the lists from the outermost."""
     shape: list[int] = []
     items = [value]
     while items and isinstance(items[0], list):
         if len(shape) == _MAX_AXES:
             raise RequestError(f"Input {name!r} has lists nested more than {_MAX_AXES} deep.")
-        lengths = {len(item) if isinstance(item, list) else -1 for item in items}
-        if len(lengths) > 1:
-            raise RequestError(f"Input {name!r} has lists of different lengths, or text beside lists.")
-        shape.append(lengths.pop())
-        items = [inner for item in items for inner in item]
+        if set(map(type, items)) != {list} or len(set(map(len, items))) > 1:
+            raise _uneven(name)
+        shape.append(len(items[0]))
+        items = items[0] if len(items) == 1 else list(itertools.chain.from_iterable(items))
+    return items, shape
+
+
+def _check_types(items: list[Any], expected: tuple[type, ...], dtype: tf.DType, name: str) -> set[type]:
+    """Which of the types there are."""
+    found = set(map(type, items))
+    if list in found:
+        raise _uneven(name)
+    if not found.issubset(expected):
+        raise _wrong_type(next(item for item in items if type(item) not in expected), dtype, name)
+    return found
+
+
+def _floats(items: list[Any], are_integers: bool, dtype: tf.DType, name: str) -> np.ndarray:
+    lossy = RequestError(f"Input {name!r} has a number that {dtype.name} can't hold without loss of precision.")
+    try:
+        wide = np.array(items, np.float64)
+    except OverflowError:  # an integer of hundreds of digits
+        raise lossy from None
+    # Integers are told from decimals: a float that can't hold one is the wrong dtype for it.
+    if are_integers and np.abs(wide).max() >= 2 ** (24 if dtype == tf.float32 else 53):
+        raise lossy
+    with np.errstate(over="ignore"):
+        array = wide.astype(dtype.as_numpy_dtype)
+    if not all(isinstance(items[index], NonFinite) for index in np.flatnonzero(np.isinf(array))):
+        raise lossy
+    return array
+
+
+def _integers(items: list[Any], dtype: tf.DType, name: str) -> np.ndarray:
+    try:
+        return np.array(items, dtype.as_numpy_dtype)
+    except OverflowError:
+        raise RequestError(f"Input {name!r} has an integer outside the range of {dtype.name}.") from None
+
+
+def _texts(items: list[Any], name: str) -> np.ndarray:
     array = np.empty(len(items), object)
     for index, item in enumerate(items):
         if isinstance(item, str):
@@ -138,16 +148,12 @@ def _text(value: Any, name: str) -> np.ndarray:
         elif is_encoded(item):
             array[index] = decode_base64(item[_B64], name)
         else:
-            raise _wrong_type(item, tf.string, name)
-    return array.reshape(shape)
+            raise _uneven(name) if isinstance(item, list) else _wrong_type(item, tf.string, name)
+    return array
 
 
-def _items(value: Any) -> list[Any]:
-    """The innermost values of evenly nested lists."""
-    items = [value]
-    while items and isinstance(items[0], list):
-        items = [inner for item in items for inner in item]
-    return items
+def _uneven(name: str) -> RequestError:
+    return RequestError(f"Input {name!r} has lists of different lengths, or values beside lists.")
 
 
 def _wrong_type(value: Any, dtype: tf.DType, name: str) -> RequestError:

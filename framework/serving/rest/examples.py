@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from framework.serving.rest.arrays import decode_base64, encode_text, is_encoded, short
+from framework.serving.rest.arrays import NonFinite, decode_base64, encode_text, is_encoded, short
 from framework.serving.rest.errors import RequestError
 
 _INT64 = (-(2**63), 2**63 - 1)
@@ -62,7 +62,7 @@ def _feature(values: list[Any], name: str, where: str) -> tf.train.Feature:
             raise RequestError(f"Feature {name!r} of {where} has an integer outside the range of int64.")
         return tf.train.Feature(int64_list=tf.train.Int64List(value=[int(value) for value in values]))
     if kinds == {"float"}:
-        if any(_LARGEST_FLOAT < abs(value) < float("inf") for value in values):
+        if any(abs(value) > _LARGEST_FLOAT and not isinstance(value, NonFinite) for value in values):
             raise RequestError(f"Feature {name!r} of {where} has a number that float can't hold.")
         return tf.train.Feature(float_list=tf.train.FloatList(value=values))
     encoded = [encode_text(v, name) if isinstance(v, str) else decode_base64(v["b64"], name) for v in values]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import zlib
 from collections.abc import Mapping
@@ -10,17 +11,28 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from framework.serving.rest.arrays import is_encoded, short, to_array
+from framework.serving.rest.arrays import NonFinite, is_encoded, short, to_array
 from framework.serving.rest.errors import RequestError
 
 _TOO_LARGE = 413
 
 
+def _json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        ((twice, _),) = collections.Counter(name for name, _ in pairs).most_common(1)
+        raise RequestError(f"JSON Parse error: an object has the key {short(twice)} twice")
+    return values
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_json_object, parse_constant=NonFinite)
+
+
 def decompress(body: bytes, max_bytes: int) -> bytes:
-    """The body that gzip made smaller.
+    """The body that gzip made smaller, in one piece (RFC 1952 has several, which would be put together).
 
     Raises:
-        RequestError: (413) It would be larger than `max_bytes`; (400) it isn't gzip, or ends too early.
+        RequestError: (413) It would be larger than `max_bytes`; (400) it isn't gzip, ends too early, or goes on.
     """
     stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
@@ -31,19 +43,21 @@ def decompress(body: bytes, max_bytes: int) -> bytes:
         raise RequestError(f"The body is larger than {max_bytes} bytes when decompressed.", _TOO_LARGE)
     if not stream.eof:
         raise RequestError("The gzip body ends too early.")
+    if stream.unused_data:
+        raise RequestError("The gzip body goes on after its end.")
     return plain
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
-    """The JSON object that a body is; NaN, Infinity and -Infinity are numbers.
+    """The JSON object that a body is; NaN, Infinity and -Infinity are numbers (`NonFinite`).
 
     Raises:
-        RequestError: (400) It is something else.
+        RequestError: (400) It is something else, or has an object in which a key comes twice.
     """
     if not body.strip():
         raise RequestError("JSON Parse error: The document is empty")
     try:
-        document = json.loads(body.decode("utf-8-sig"))
+        document = _DECODER.decode(body.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise RequestError(f"JSON Parse error: not UTF-8 at offset: {error.start}") from None
     except json.JSONDecodeError as error:
@@ -70,7 +84,7 @@ def signature_name(document: Mapping[str, Any], default: str) -> str:
 
 
 def predict_inputs(
-    document: Mapping[str, Any], inputs: Mapping[str, tf.TensorSpec], *, booleans: bool = True
+    document: Mapping[str, Any], inputs: Mapping[str, tf.TensorSpec]
 ) -> tuple[dict[str, np.ndarray], bool]:
     """The arrays of a predict request, and whether it is in row format, in which it is then answered.
 
@@ -80,7 +94,6 @@ def predict_inputs(
     Args:
         document: The body.
         inputs: The signature's, with the batch axis where it has one.
-        booleans: Whether there may be truth values in the body.
 
     Raises:
         RequestError: (400) The request isn't of one of these forms, or doesn't fit the signature.
@@ -95,7 +108,7 @@ def predict_inputs(
             else "Missing 'inputs' or 'instances' key"
         )
     values = _rows(document["instances"], inputs) if is_row else _columns(document["inputs"], inputs)
-    arrays = {name: to_array(value, inputs[name].dtype, name, booleans=booleans) for name, value in values.items()}
+    arrays = {name: to_array(value, inputs[name].dtype, name) for name, value in values.items()}
     for name, spec in inputs.items():
         if not _fits(arrays[name].shape, spec.shape):
             got, expected = list(arrays[name].shape), spec.shape.as_list()

@@ -151,8 +151,7 @@ def _parse_predict(body: bytes, predictor: Predictor, limits: Limits) -> tuple[L
     signature = predictor.signatures.get(name)
     if signature is None:
         raise RequestError(f'Serving signature name: "{name}" not found in signature def')
-    booleans = b"true" in body or b"false" in body
-    arrays, is_row = predict_inputs(document, signature.inputs, booleans=booleans)
+    arrays, is_row = predict_inputs(document, signature.inputs)
     for array in arrays.values():
         _check_images(array, limits.pixels)
     return signature, arrays, is_row

@@ -27,6 +27,10 @@ def spec(dtype, *shape):
     return tf.TensorSpec(shape, dtype)
 
 
+def parsed(document):
+    return parse_json(json.dumps(document).encode())
+
+
 ONE = {"x": spec("float32", None)}
 THREE = {"tag": spec("string", None), "signal": spec("float32", None, 5), "sensor": spec("int32", None, 2, 2)}
 
@@ -97,6 +101,9 @@ def test_targets_in_messages():
         (b'{"a": ' + b"[" * 200_000, "nested too deeply"),
         (b'{"a": ' + b'{"b":' * 200_000, "nested too deeply"),
         (b'{"a": 1} {"b": 2}', "at offset: 9"),
+        (b'{"instances": [1], "instances": [2]}', "an object has the key 'instances' twice"),
+        (b'{"instances": [{"x": 1, "y": 2, "x": 3}]}', "an object has the key 'x' twice"),
+        (b"{" + b'"a": 1, ' * 100_000 + b'"a": 1}', "the key 'a' twice"),
     ],
 )
 def test_bodies_that_are_no_json_object(body, message):
@@ -120,6 +127,8 @@ def test_gzip():
         (gzip.compress(b"0" * 10_000_000), 1000, 413),
         (plain, 1000, 400),
         (gzip.compress(plain)[:-3], 1000, 400),
+        (gzip.compress(plain) + gzip.compress(plain), 1000, 400),
+        (gzip.compress(plain) + b"more", 1000, 400),
         (b"", 1000, 400),
     ):
         with pytest.raises(RequestError) as caught:
@@ -153,13 +162,14 @@ def test_signature_names():
         ({"inputs": [[], []]}, {"s": spec("string", None, None)}, {"s": [[], []]}),
         ({"inputs": [True, False]}, {"x": spec("bool", None)}, {"x": [True, False]}),
         ({"inputs": [[1, 2], [3, 4]]}, {"x": tf.TensorSpec(None, "float64")}, {"x": [[1.0, 2.0], [3.0, 4.0]]}),
-        ({"inputs": [2**64 - 1]}, {"x": spec("uint64", None)}, {"x": [2**64 - 1]}),
+        ({"inputs": [2**64 - 1, 1]}, {"x": spec("uint64", None)}, {"x": [2**64 - 1, 1]}),
+        ({"inputs": [2**63 - 1, -(2**63)]}, {"x": spec("int64", None)}, {"x": [2**63 - 1, -(2**63)]}),
+        ({"inputs": [2**80, 0.5]}, {"x": spec("float64", None)}, {"x": [2.0**80, 0.5]}),
         ({"instances": [2**24 - 1, 0.1]}, ONE, {"x": [16777215.0, 0.1]}),
     ],
 )
-@pytest.mark.parametrize("booleans", [True, False])
-def test_what_requests_mean(document, inputs, expected, booleans):
-    arrays, is_row = predict_inputs(json.loads(json.dumps(document)), inputs, booleans=booleans)
+def test_what_requests_mean(document, inputs, expected):
+    arrays, is_row = predict_inputs(parsed(document), inputs)
     assert is_row == ("instances" in document)
     assert set(arrays) == set(inputs)
     for name, values in expected.items():
@@ -203,10 +213,10 @@ def _nested(value, depth):
         ({"inputs": [1]}, THREE, "plain value/list, but the signature has several inputs"),
         ({"inputs": {"tag": ["a"]}}, THREE, "Missing named input: signal"),
         ({"inputs": {"y": [1]}}, ONE, "Missing named input: x in 'inputs' object, which has y"),
-        ({"instances": [1, [2]]}, ONE, "numbers beside lists"),
+        ({"instances": [1, [2]]}, ONE, "values beside lists"),
         ({"instances": [[1, 2], [3]]}, {"x": spec("float32", None, 2)}, "lists of different lengths"),
         ({"instances": [["a"], ["a", "b"]]}, {"x": spec("string", None, 2)}, "lists of different lengths"),
-        ({"instances": [["a"], "a"]}, {"x": spec("string", None, 1)}, "text beside lists"),
+        ({"instances": [["a"], "a"]}, {"x": spec("string", None, 1)}, "values beside lists"),
         ({"instances": ["a"]}, ONE, "not of expected type: float32"),
         ({"instances": [True]}, ONE, "not of expected type: float32"),
         ({"instances": [1.5, True]}, ONE, "not of expected type: float32"),
@@ -221,7 +231,11 @@ def _nested(value, depth):
         ({"instances": [256]}, {"x": spec("uint8", None)}, "outside the range of uint8"),
         ({"instances": [-1]}, {"x": spec("uint64", None)}, "outside the range of uint64"),
         ({"instances": [2**63]}, {"x": spec("int64", None)}, "outside the range of int64"),
-        ({"instances": [2**80]}, {"x": spec("int64", None)}, "not of expected type: int64"),
+        ({"instances": [2**63, -1]}, {"x": spec("int64", None)}, "outside the range of int64"),
+        ({"instances": [2**80]}, {"x": spec("int64", None)}, "outside the range of int64"),
+        ({"instances": [float("nan")]}, {"x": spec("int64", None)}, "not of expected type: int64"),
+        ({"instances": [10**400]}, ONE, "without loss of precision"),
+        ({"instances": [10**400, 0.5]}, {"x": spec("float64", None)}, "without loss of precision"),
         ({"instances": [16777217]}, ONE, "without loss of precision"),
         ({"instances": [-(2**24)]}, ONE, "without loss of precision"),
         ({"instances": [9007199254740993]}, {"x": spec("float64", None)}, "without loss of precision"),
@@ -235,13 +249,12 @@ def _nested(value, depth):
         ({"instances": [[1.0, 2.0]]}, {"x": spec("float32", None, 3)}, r"\[1, 2\], expected is \[None, 3\]"),
         ({"instances": [1]}, {}, "takes no inputs"),
         ({"instances": _nested("a", 70)}, {"s": tf.TensorSpec(None, "string")}, "nested more than 64 deep"),
-        ({"instances": _nested(1, 70)}, {"x": tf.TensorSpec(None, "float32")}, "lists of different lengths"),
+        ({"instances": _nested(1, 70)}, {"x": tf.TensorSpec(None, "float32")}, "nested more than 64 deep"),
     ],
 )
 def test_what_does_not_fit(document, inputs, message):
-    document = json.loads(json.dumps(document))
     with pytest.raises(RequestError, match=message) as caught:
-        predict_inputs(document, inputs)
+        predict_inputs(parsed(document), inputs)
     assert caught.value.status == 400
 
 
@@ -252,8 +265,28 @@ def test_dtypes_without_json(dtype):
     assert caught.value.status == 501
 
 
-def test_base64_may_lack_its_padding():
-    assert to_array([{"b64": "/w"}, {"b64": ""}], tf.string, "s").tolist() == [b"\xff", b""]
+def test_base64_may_lack_its_padding_and_have_lines():
+    values = [{"b64": "/w"}, {"b64": ""}, {"b64": "Zm9v\nYmFy\n"}]
+    assert to_array(values, tf.string, "s").tolist() == [b"\xff", b"", b"foobar"]
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"1" * 400 + b".0"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_number_that_is_too_big_is_no_infinity(number, dtype):
+    """Python's `json` says so; what was written as infinity is one."""
+    body = b'{"instances": [' + number + b', Infinity], "examples": [{"x": ' + number + b"}]}"
+    with pytest.raises(RequestError, match="without loss of precision"):
+        predict_inputs(parse_json(body), {"x": spec(dtype, None)})
+    with pytest.raises(RequestError, match="that float can't hold"):
+        serialized_examples(parse_json(body))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32", "bool"])
+def test_text_among_numbers_takes_no_memory(dtype):
+    """NumPy would make an array of texts of it, each as long as the longest: here of 80 GB."""
+    body = json.dumps({"instances": ["x" * 200_000] + [1] * 100_000}).encode()
+    with pytest.raises(RequestError, match=f"'xxxxx.* is not of expected type: {dtype}"):
+        predict_inputs(parse_json(body), {"x": spec(dtype, None)})
 
 
 _LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just({"b64": "Zm9v"})
@@ -345,7 +378,7 @@ def test_outputs_of_different_shapes():
 
 
 def _examples(document):
-    return [tf.train.Example.FromString(proto) for proto in serialized_examples(json.loads(json.dumps(document)))]
+    return [tf.train.Example.FromString(proto) for proto in serialized_examples(parsed(document))]
 
 
 def test_examples():
