@@ -203,7 +203,7 @@ class Exporter:
         self._process.prepare()
 
     def interrupt(self) -> None:
-        """Ends a proof that another thread is waiting for, with an error; the staged export stays for the next one."""
+        """Ends what another thread does in `prove` or `finish`, with an error; the staged export stays for the next."""
         self._interrupted.set()
         self._process.kill()
 
@@ -270,7 +270,7 @@ class Exporter:
         Raises:
             FileExistsError: The version is there already.
         """
-        complete(export.model, proven, self.exports, self.pipeline, self.requests.of(1))
+        complete(export.model, proven, self.exports, self.pipeline, self.requests.of(1), self._interrupted)
         with locked(export.path.parent):
             export.publish()
 

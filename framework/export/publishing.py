@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import shutil
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ def complete(
     exports: Exports,
     pipeline: Pipeline | None,
     requests: Mapping[str, Arrays],
+    interrupted: threading.Event | None = None,
 ) -> None:
     """Makes the formats, and writes manifest and card into an export that isn't published yet.
 
@@ -37,12 +39,16 @@ def complete(
         exports: Which formats.
         pipeline: Where real examples come from.
         requests: One real example for each signature, `{signature: {input: [1, ...]}}`.
+        interrupted: When another thread sets it, converting is given up.
+
+    Raises:
+        FormatInterrupted: It was set.
     """
     manifest = {
         **files.read_json(directory / MANIFEST),
         **_shown(proven),
         "warm_up": {"batch_sizes": list(exports.warmup)} if exports.warmup else None,
-        **_converted(directory, exports, pipeline),
+        **_converted(directory, exports, pipeline, interrupted),
     }
     manifest = plain_json(manifest)
     files.write_json(directory / MANIFEST, manifest)
@@ -71,7 +77,9 @@ def _shown(proven: Proven) -> dict[str, Any]:
     }
 
 
-def _converted(directory: pathlib.Path, exports: Exports, pipeline: Pipeline | None) -> dict[str, Any]:
+def _converted(
+    directory: pathlib.Path, exports: Exports, pipeline: Pipeline | None, interrupted: threading.Event | None
+) -> dict[str, Any]:
     """Makes the further formats; one that can't be had doesn't keep the export from being published."""
     if not exports.formats:
         return {"formats": []}
@@ -81,7 +89,7 @@ def _converted(directory: pathlib.Path, exports: Exports, pipeline: Pipeline | N
         examples = representative_examples(pipeline)
         phase = VALIDATION if pipeline.has(VALIDATION) else TRAIN
         gate = pipeline_gate(pipeline, phase=phase, max_drop=exports.format_max_drop)
-    results = convert_all(directory, exports.formats, representative=examples, gate=gate)
+    results = convert_all(directory, exports.formats, representative=examples, gate=gate, interrupted=interrupted)
     rows = measure_formats(directory, examples=examples)
     return {
         "formats": [dataclasses.asdict(row) for row in rows],

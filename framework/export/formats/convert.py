@@ -8,12 +8,13 @@ import dataclasses
 import gc
 import pathlib
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from framework import files
-from framework.export.formats.errors import FormatError
+from framework.export.formats.errors import FormatError, FormatInterrupted
 from framework.export.formats.gate import Gate
 from framework.export.formats.kinds import FORMATS, SAVED_MODEL, Format, check_formats
 from framework.export.formats.process import run_job
@@ -72,8 +73,18 @@ def convert_all(
     representative: Examples | None = None,
     gate: Gate | None = None,
     timeout_secs: float = 1800,
+    interrupted: threading.Event | None = None,
 ) -> dict[str, FormatResult | FormatError]:
     """As `convert`, for several formats in less time: one that fails doesn't stop the others.
+
+    Args:
+        export_dir: See `convert`.
+        names: The formats.
+        signature: See `convert`.
+        representative: See `convert`.
+        gate: See `convert`.
+        timeout_secs: See `convert`.
+        interrupted: When another thread sets it, converting is given up.
 
     Returns:
         `{format: its result, or the FormatError that says why there is none}`.
@@ -83,6 +94,7 @@ def convert_all(
         FileNotFoundError: There is no SavedModel.
         ValueError: There is no such format, or `litert_int8` has no representative examples.
         ImportError: A package that a format needs isn't installed.
+        FormatInterrupted: `interrupted` was set.
     """
     export_dir = pathlib.Path(export_dir).absolute()
     kinds = check_formats(names)
@@ -91,9 +103,11 @@ def convert_all(
     with _removed_if_empty(folder), tempfile.TemporaryDirectory(dir=folder, prefix=files.TEMPORARY) as work:
         chosen = tuple(kind.name for kind in kinds)
         job = Job(str(export_dir), chosen, signature, representative or {}, gate is not None)
-        answers = run_job(job, pathlib.Path(work), timeout_secs)
+        answers = run_job(job, pathlib.Path(work), timeout_secs, interrupted)
         before: dict[str, float] = {}
         for name, answer in answers.items():
+            if interrupted is not None and interrupted.is_set():
+                raise FormatInterrupted("Converting was ended on purpose.")
             if isinstance(answer, FormatResult):
                 try:
                     answers[name] = _publish(_gated(answer, export_dir, gate, before), export_dir)

@@ -20,6 +20,10 @@ class FormatError(RuntimeError):
         return type(self), (self.format, str(self), self.details)
 
 
+class FormatInterrupted(RuntimeError):
+    """Converting was ended on purpose; that says nothing of the formats."""
+
+
 class FormatRefused(FormatError):
     """A converted model is too much worse than the SavedModel to be published.
 

@@ -16,6 +16,8 @@ import os
 import pathlib
 import pickle
 import re
+import threading
+import time
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -47,6 +49,7 @@ class Job:
         signature: Which one to convert; `None` chooses.
         examples: `{signature: {input: [examples, ...]}}`.
         gated: Whether a metric will decide about quantized formats.
+        parent: The process that asks; the worker doesn't outlive it.
     """
 
     export_dir: str
@@ -54,12 +57,14 @@ class Job:
     signature: str | None
     examples: Mapping[str, Mapping[str, np.ndarray]]
     gated: bool
+    parent: int = dataclasses.field(default_factory=os.getpid)
 
 
 def main(directory: str) -> None:
     """Does the job in `directory`: converts to one format after another and leaves each one's `<format>.answer`."""
     work = pathlib.Path(directory)
     job = pickle.loads((work / JOB).read_bytes())
+    threading.Thread(target=leave_with, args=(job.parent,), daemon=True).start()
     converter = _Converter(job, work)
     for name in job.names:
         try:
@@ -69,6 +74,13 @@ def main(directory: str) -> None:
         answered = work / ANSWER.format(name)
         answered.with_suffix(".part").write_bytes(pickle.dumps(answer))
         os.replace(answered.with_suffix(".part"), answered)
+
+
+def leave_with(parent: int) -> None:
+    """Ends this process, whatever it is doing, as soon as its parent is gone."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 class _Converter:

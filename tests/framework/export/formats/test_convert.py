@@ -2,19 +2,31 @@ import importlib.util
 import os
 import pickle
 import stat
+import subprocess
 import sys
+import threading
+import time
 
 import keras
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 
 import framework
 from framework.export import formats
 from framework.export.formats import FormatError, FormatRefused, FormatResult, process
+from framework.export.formats.errors import FormatInterrupted
 
 EXACT = {"frozen": 1e-5, "litert": 1e-5, "onnx": 1e-5, "openvino": 1e-5}
 ALLOWED = EXACT | {"litert_f16": 5e-3, "litert_dynamic": 0.1, "litert_int8": 0.3}
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 class TestDigits:
@@ -181,11 +193,56 @@ class TestProcess:
         with pytest.raises(FormatError, match=r"'frozen' took longer than 0\.1 seconds"):
             formats.convert(doubling, "frozen", timeout_secs=0.1)
 
+    # Converting to LiteRT takes its time, and says that it has begun.
+    SLOW = process._START.replace(
+        "worker.main",
+        "import dataclasses, pathlib, time; litert = worker.FORMATS['litert'];"
+        " begun = lambda *given, **named: (pathlib.Path('begun').touch(), time.sleep(120));"
+        " worker.FORMATS['litert'] = dataclasses.replace(litert, write=begun); worker.main",
+    )
+
+    def test_it_is_given_up_when_it_is_interrupted(self, doubling, monkeypatch):
+        monkeypatch.setattr(process, "_START", self.SLOW)
+        interrupted = threading.Event()
+
+        def interrupt():
+            wait_for(lambda: list((doubling / "formats").glob("*/begun")))
+            interrupted.set()
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(FormatInterrupted, match="ended on purpose"):
+            formats.convert_all(doubling, ["frozen", "litert"], interrupted=interrupted)
+        thread.join()
+        assert not (doubling / "formats").exists()
+
+    def test_a_key_pressed_in_the_terminal_doesn_t_reach_it(self, doubling, monkeypatch):
+        monkeypatch.setattr(process, "_START", "import os; print(os.getsid(0) == os.getpid())  # {path!r} {work!r}")
+        [error] = formats.convert_all(doubling, ["frozen"]).values()
+        assert str(error).endswith("Its last words:\nTrue")
+
+    def test_it_doesn_t_outlive_its_parent(self, doubling):
+        program = f"""if True:
+            import sys
+            from framework.export import formats
+            from framework.export.formats import process
+            process._START = {self.SLOW!r}
+            formats.convert_all(sys.argv[1], ["litert"])
+        """
+        parent = subprocess.Popen([sys.executable, "-c", program, str(doubling)])
+        try:
+            wait_for(lambda: list((doubling / "formats").glob("*/begun")))
+            [worker] = psutil.Process(parent.pid).children()
+        finally:
+            parent.kill()
+            parent.wait()
+        wait_for(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+
     def test_the_caller_s_process_is_as_before(self, doubling, monkeypatch, capfd, tmp_path):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "path", ["", *sys.path])
         keras.utils.set_random_seed(7)
-        layer = int(keras.layers.Dense(1).name.rpartition("_")[2] or 0)
+        layer = int(keras.layers.Dense(1).name.removeprefix("dense").removeprefix("_") or 0)
         graph, environment, files = tf.compat.v1.get_default_graph(), dict(os.environ), os.listdir(tmp_path)
         modules = {"tf2onnx", "openvino", "onnx"} - set(sys.modules)
         capfd.readouterr()
