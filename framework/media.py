@@ -96,7 +96,7 @@ def decode_image(encoded: tf.Tensor, shape: tuple[int | None, ...]) -> tf.Tensor
     pixels = tf.cond(
         tf.io.is_jpeg(encoded),
         lambda: _decode_jpeg(encoded, shape),
-        lambda: _decode_other(encoded, channels),
+        lambda: decode_other(encoded, channels),
     )
     return tf.ensure_shape(pixels, (None, None, channels))
 
@@ -115,7 +115,8 @@ def jpeg_ratio(size: Sequence[tf.Tensor] | tf.Tensor, shape: tuple[int | None, .
     return tf.reduce_sum(tf.cast(spare >= tf.constant(JPEG_RATIOS[1:]), tf.int32))
 
 
-def _decode_other(encoded: tf.Tensor, channels: int | None) -> tf.Tensor:
+def decode_other(encoded: tf.Tensor, channels: int | None) -> tf.Tensor:
+    """The pixels uint8 `[height, width, channels]` of an image file but a JPEG; of an animation the first frame."""
     # In colour: TensorFlow can't decode a GIF, a BMP or a WebP as grey.
     pixels = tf.io.decode_image(encoded, channels=3, expand_animations=False)
     return tf.image.rgb_to_grayscale(pixels) if channels == 1 else pixels

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from framework.media import decode_other
+from framework.serving.signatures import reason
+
 _CHANNELS = (1, 3, 4)
 
 
@@ -43,15 +46,20 @@ def read_image(path: str | os.PathLike, spec: tf.TensorSpec) -> bytes | np.ndarr
 
     Raises:
         OSError: The file can't be read.
-        ValueError: Pixels are wanted, and the file is no image.
+        ValueError: Pixels are wanted, and the file is no image, or none that can be had with so many channels.
     """
     encoded = pathlib.Path(path).read_bytes()
     if _takes_bytes(spec):
         return encoded
+    channels = spec.shape[-1]
     try:
-        return tf.io.decode_image(encoded, channels=spec.shape[-1], expand_animations=False).numpy()
-    except tf.errors.InvalidArgumentError:
-        raise ValueError(f"{path} is no JPEG, PNG, GIF, BMP or WebP image.") from None
+        if channels == 1 and not tf.io.is_jpeg(encoded):  # the same grey as by the signature `encoded`
+            return decode_other(encoded, channels).numpy()
+        return tf.io.decode_image(encoded, channels=channels, expand_animations=False).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(
+            f"{path} is no JPEG, PNG, GIF, BMP or WebP image with {channels} channels: {reason(error)}"
+        ) from None
 
 
 def _takes_bytes(spec: tf.TensorSpec) -> bool:

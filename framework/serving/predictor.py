@@ -86,12 +86,17 @@ class Predictor:
 
         Raises:
             LookupError: There is no such signature.
-            TypeError: A name and arrays are given; these go to the signature.
+            TypeError: A name and arrays are given; these go to the signature. Or arrays without their names.
             ValueError: As `LoadedSignature`.
             tf.errors.OpError: As `LoadedSignature`.
         """
         if signature is None:
             return self._signature(DEFAULT)(**arrays)
+        if not isinstance(signature, str):
+            raise TypeError(
+                f"Expected a signature's name, got a {type(signature).__name__}. Arrays go by their names: "
+                "predictor(**arrays)."
+            )
         if arrays:
             raise TypeError(f"Arrays go to the signature: predictor({signature!r})({', '.join(arrays)}=...).")
         return self._signature(signature)
@@ -109,9 +114,12 @@ class Predictor:
 
         Raises:
             LookupError: There is no such signature.
+            TypeError: One path is given instead of several.
             ValueError: The signature doesn't take images, or a file isn't one; the message names it.
             OSError: A file can't be read.
         """
+        if isinstance(paths, str | os.PathLike):
+            raise TypeError(f"Expected paths, got one of them: predict_files([{os.fspath(paths)!r}]).")
         chosen = self._signature(signature or self.image_signature)
         name = image_input(chosen.inputs)
         paths = list(paths)

@@ -123,6 +123,11 @@ class LoadedSignature:
 
     def _batches(self, arrays: Mapping[str, Any], features: Mapping[str, Feature]) -> Iterator[tuple[Rows, Arrays]]:
         """Up to `batch_size` examples of one shape at a time, and which of the rows they are."""
+        # Rows by their place: a Series' own index may be of another order.
+        arrays = {
+            key: value if isinstance(value, list | tuple | np.ndarray) else np.asarray(value)
+            for key, value in arrays.items()
+        }
         for group in _by_shape(arrays, features):
             chosen = arrays if group is None else {key: [value[row] for row in group] for key, value in arrays.items()}
             batch = as_batch(chosen, features)
@@ -194,13 +199,22 @@ def _features(inputs: Mapping[str, tf.TensorSpec]) -> dict[str, Feature] | None:
 
 
 def _by_shape(arrays: Mapping[str, Any], features: Mapping[str, Feature]) -> list[np.ndarray | None]:
-    """Rows of one shape together, in the order in which the shapes come; `[None]` where they are one array anyway."""
+    """Rows of one shape together, in the order in which the shapes come.
+
+    `[None]` where they are one array anyway, or what is wrong with them is for `as_batch` to say.
+    """
     varying = [arrays[key] for key, feature in features.items() if None in feature.shape and _is_list(arrays.get(key))]
-    if not varying or len({_length(value) for value in arrays.values()}) > 1:
+    if not varying or set(arrays) != set(features):
         return [None]
+    lengths = {key: len(value) if np.iterable(value) else None for key, value in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"Features must have the same number of examples, got {lengths}.")
     rows: dict[Any, list[int]] = {}
     for row, values in enumerate(zip(*varying, strict=True)):
-        rows.setdefault(tuple(map(np.shape, values)), []).append(row)
+        try:
+            rows.setdefault(tuple(map(np.shape, values)), []).append(row)
+        except ValueError:  # uneven in itself
+            return [None]
     if len(rows) == 1 and not any(isinstance(value, np.ndarray) for value in varying):
         return [None]
     return [np.asarray(group) for group in rows.values()]
@@ -209,10 +223,6 @@ def _by_shape(arrays: Mapping[str, Any], features: Mapping[str, Feature]) -> lis
 def _is_list(value: Any) -> bool:
     """Whether it may hold arrays of different shapes."""
     return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.dtype == object)
-
-
-def _length(value: Any) -> int:
-    return len(value) if hasattr(value, "__len__") else -1
 
 
 def _empty(spec: tf.TensorSpec) -> np.ndarray:

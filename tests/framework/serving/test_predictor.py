@@ -7,8 +7,10 @@ import json
 import pathlib
 import shutil
 
+import cv2
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from saved_models import NAMES
@@ -16,6 +18,7 @@ from saved_models import NAMES
 import framework
 from framework.export import Exporter
 from framework.serving import Predictor, find_export, signatures
+from framework.serving.images import read_image
 
 _RNG = np.random.default_rng(0)
 
@@ -133,6 +136,35 @@ def test_inputs_of_varying_shape(predictor):
         predictor("reversed")(tokens=[[1], [2.5, 3]])
 
 
+class _Aged(tf.Module):
+    """A signature with an input of varying shape and another one."""
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None], tf.int64, "tokens"), tf.TensorSpec([None], tf.int64, "age")]
+    )
+    def aged(self, tokens, age):
+        return {"sum": 100 * tf.reduce_sum(tokens, 1) + age}
+
+
+def test_inputs_of_varying_shape_beside_others(tmp_path):
+    module = _Aged()
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.aged})
+    predictor = framework.load_export(tmp_path)
+    tokens = [[1], [2, 2], [3]]
+    # A Series' rows are meant by their order, not by its index.
+    series = pd.Series([7, 8, 9], index=[2, 0, 1])
+    for age in ([7, 8, 9], np.asarray([7, 8, 9]), series, tf.constant([7, 8, 9], tf.int64)):
+        assert predictor(tokens=tokens, age=age)["sum"].tolist() == [107, 408, 309]
+        assert predictor(tokens=pd.Series(tokens), age=age)["sum"].tolist() == [107, 408, 309]
+    for age, length in (([7, 8], 2), (7, None), (np.asarray(7), None)):
+        with pytest.raises(ValueError, match=f"same number of examples, got {{'tokens': 3, 'age': {length}}}"):
+            predictor(tokens=tokens, age=age)
+    with pytest.raises(ValueError, match=r"Features missing: \['age'\]"):
+        predictor(tokens=tokens)
+    with pytest.raises(ValueError, match="Feature 'tokens' isn't an array"):
+        predictor(tokens=[[1], [[2], [3, 4]], [5]], age=[7, 8, 9])
+
+
 def test_outputs_that_cannot_be_joined(predictor):
     assert predictor("whole")(x=[1.0, 2.0])["sum"] == 3.0
     with pytest.raises(ValueError, match=r"Output 'sum' has shape \(\) for 4 examples"):
@@ -156,6 +188,8 @@ def test_names_of_signatures(predictor):
         predictor("hlf")
     with pytest.raises(TypeError, match=r"predictor\('half'\)\(x=...\)"):
         predictor("half", x=[1.0])
+    with pytest.raises(TypeError, match=r"a signature's name, got a dict. .* predictor\(\*\*arrays\)"):
+        predictor({"z": [[0, 0]], "a": [1]})
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         framework.load_export(predictor.path, batch_size=0)
 
@@ -214,6 +248,22 @@ def test_files_that_are_no_images(predictor, tmp_path):
         predictor.predict_files([path], signature="half")
     with pytest.raises(LookupError, match="no signature 'pixel'"):
         predictor.predict_files([path], signature="pixel")
+    for one in (path, str(path)):
+        with pytest.raises(TypeError, match=r"Expected paths, got one of them: predict_files\(\['.*0\.png'\]\)"):
+            predictor.predict_files(one)
+
+
+def test_pixels_of_files_are_those_of_the_signature_for_bytes(predictor, tmp_path):
+    """Grey of a colored file, of a format that TensorFlow can't decode as grey; what can't be had says why."""
+    colored = _RNG.integers(0, 256, (4, 5, 3), np.uint8)
+    spec = predictor("pixels").inputs["image"]
+    for suffix in (".png", ".jpeg", ".bmp", ".webp", ".gif"):
+        path = tmp_path / f"picture{suffix}"
+        path.write_bytes(cv2.imencode(suffix, colored)[1].tobytes())
+        expected = framework.media.decode_image(path.read_bytes(), (4, 5, 1))
+        np.testing.assert_array_equal(read_image(path, spec), expected)
+    with pytest.raises(ValueError, match=r"picture\.jpeg is no .* with 4 channels: JPEG does not support 4 channels"):
+        read_image(tmp_path / "picture.jpeg", tf.TensorSpec([None, None, None, 4], tf.uint8))
 
 
 def test_an_export_of_a_pipeline(tmp_path):
