@@ -133,9 +133,9 @@ class ExportBest(keras.callbacks.Callback):
         logs = logs or {}
         if self.objective.monitor.startswith("val_") and (epoch + 1) % self.validation_freq:
             return
-        value = self.objective.read(logs)
-        best = self.best
-        if not self.objective.improved(value, best and best.metrics[self.objective.monitor]):
+        self.objective.read(logs)  # or say that it isn't there
+        self._job.wait()
+        if not self._is_better(logs):
             return
         if self._exporter is None or self._exporter.model is not self.model:
             self._exporter = self._make_exporter()
@@ -205,6 +205,11 @@ class ExportBest(keras.callbacks.Callback):
         manifest = files.read_json(export.model / MANIFEST)
         metrics = {name: float(value) for name, value in manifest["metrics"].items()}
         candidate = Record(export.version, manifest["epoch"], manifest["step"], metrics)
+        if not self._is_better(metrics):
+            # Of a process that died, and had another objective or was exporting the best once more.
+            logging.info("What waited as version %d isn't better than the best: it is deleted.", export.version)
+            export.discard()
+            return
         try:
             proven = exporter.prove(export)
         except ProofError as error:
@@ -225,6 +230,10 @@ class ExportBest(keras.callbacks.Callback):
             export.version,
         )
         self._settle(candidate)
+
+    def _is_better(self, metrics: Mapping[str, float]) -> bool:
+        value, best = metrics.get(self.objective.monitor), self._best
+        return value is not None and self.objective.improved(value, best and best.metrics[self.objective.monitor])
 
     def _refusals(self, candidate: Record, slices: Mapping[str, Any]) -> list[str]:
         best = self._best

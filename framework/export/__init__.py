@@ -9,7 +9,7 @@ exporter        writes the SavedModel aside (`saved_model`, `staged`), with real
 proof           in another process that has TensorFlow alone (`fresh_process`, `plain_loader`): what is in it
                 (`graph_checks`), how it answers (`parity`), and the validation split's metrics through a signature
                 (`validating`, `scoring`, `slices`, `confusion`)
-manifest, card  what it is, for programs and for people (`client_calls`); `warm_up` for TensorFlow Serving
+manifest, card  what it is, for programs (`plain_json`) and people (`client_calls`); `warm_up` for TensorFlow Serving
 formats         LiteRT, ONNX and others from the same signatures
 versions        what lies in an export directory: the best, the latest, what may go
 policy          what a new best must be besides better; `promotion` is a person's decision

@@ -59,7 +59,8 @@ class Exporter:
         configuration: Of the run, for the manifest.
 
     Raises:
-        ValueError: There are slices and no validation split, or a format needs a pipeline's examples.
+        ValueError: There are slices and no validation split or nothing that says how it is evaluated, or a format needs
+            a pipeline's examples.
     """
 
     def __init__(
@@ -85,6 +86,10 @@ class Exporter:
             raise ValueError("litert_int8 takes the ranges of activations from real examples: it needs a pipeline.")
         if self.exports.slices and not self._has_validation:
             raise ValueError("Slices are parts of the validation split, and there is none.")
+        if self.exports.slices and evaluation is None:
+            raise ValueError(
+                "Metrics of slices are computed as Keras evaluates: say how, evaluation=Evaluation(batch_size, {...})."
+            )
 
     @functools.cached_property
     def signatures(self) -> Signatures:
@@ -181,7 +186,10 @@ class Exporter:
             difference = self._live.find_difference_from_keras(calls, self._tolerance, self._thresholds)
             if difference is not None:
                 raise ParityError(
-                    "answers", f"Called by its signature and by Keras, {difference}.", signature=self._live.plain
+                    "answers",
+                    f"Called by its signature and by Keras, {difference}. The example is "
+                    f"{self.requests.place(difference.row)}.",
+                    signature=self._live.plain,
                 )
             self._was_compared = True
         return calls

@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from framework.data.pipeline import Pipeline
+from framework.export.plain_json import plain_json
 from framework.export.signatures import Signatures
 from framework.features import describe
 from framework.tasks.objective import Objective
@@ -124,22 +125,3 @@ def class_names(task: Task | None) -> Any:
         return {head: names for head, names in named.items() if names} or None
     names = getattr(task, "class_names", None) or getattr(task, "label_names", None)
     return list(names) if names else None
-
-
-def plain_json(value: Any) -> Any:
-    """A value as strict JSON holds it."""
-    if isinstance(value, Mapping):
-        return {str(key): plain_json(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_json(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return plain_json(value.tolist())
-    if isinstance(value, np.generic):
-        return plain_json(value.item())
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return str(value)

@@ -21,7 +21,7 @@ from framework.data.serving import DEFAULT
 from framework.export.errors import ParityError, ProofError
 from framework.export.fresh_process import FreshExport, FreshProcess, FreshProcessError, RefusedError
 from framework.export.graph_checks import check_facts
-from framework.export.held_out import Call
+from framework.export.held_out import Arrays, Call
 from framework.export.parity import find_difference, largest_difference
 from framework.export.staged import Staged
 from framework.export.validating import Validated, Validation
@@ -154,7 +154,7 @@ class Prover:
     def _check_answers(self, export: FreshExport, calls: Sequence[Call]) -> dict[str, float]:
         largest: dict[str, float] = {}
         for call in calls:
-            answers = self._answers(export, call)
+            answers = self._answers(export.call, call)
             difference = find_difference(answers, call.answers, self.tolerance, thresholds=self.thresholds)
             if difference is not None:
                 raise ParityError(
@@ -166,14 +166,14 @@ class Prover:
         self._check_old_loader(export, calls)
         return largest
 
-    @staticmethod
-    def _answers(export: FreshExport, call: Call) -> dict[str, Any]:
+    def _answers(self, ask: Callable[[str, Arrays], dict[str, Any]], call: Call, how: str = "") -> dict[str, Any]:
         try:
-            return export.call(call.signature, call.inputs)
+            return ask(call.signature, call.inputs)
         except RefusedError as error:
             raise ProofError(
                 "answers",
-                f"It can't be called with a batch of {call.batch_size} real examples: {error}",
+                f"{how}It can't be called with a batch of {call.batch_size} real examples, the first of which is "
+                f"{self.place(0)}: {error}",
                 signature=call.signature,
             ) from error
 
@@ -181,11 +181,13 @@ class Prover:
         """One signature through a session of TensorFlow 1, which is how TensorFlow Serving calls it."""
         for call in calls:
             if call.signature == DEFAULT:
-                answers = export.call_session(call.signature, call.inputs)
+                answers = self._answers(export.call_session, call, "In a session of TensorFlow 1: ")
                 difference = find_difference(answers, call.answers, self.tolerance, thresholds=self.thresholds)
                 if difference is not None:
                     raise ParityError(
-                        "answers", f"In a session of TensorFlow 1, {difference}.", signature=call.signature
+                        "answers",
+                        f"In a session of TensorFlow 1, {difference}. The example is {self.place(difference.row)}.",
+                        signature=call.signature,
                     )
                 return
 

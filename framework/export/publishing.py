@@ -16,8 +16,8 @@ from framework.export.card import write_card
 from framework.export.formats import FormatError, convert_all, measure_formats, pipeline_gate, representative_examples
 from framework.export.formats.result import FOLDER
 from framework.export.held_out import BATCH_SIZES, Arrays
-from framework.export.manifest import plain_json
 from framework.export.options import Exports
+from framework.export.plain_json import plain_json
 from framework.export.proof import Proven
 from framework.export.validating import Validated
 from framework.export.versions import MANIFEST

@@ -84,6 +84,7 @@ class Staged:
     def discard(self) -> None:
         """Deletes it, or what publishing left of it."""
         doomed = self.path.with_name(f"{files.TEMPORARY}{self.path.name}")  # swept, should this be interrupted
+        shutil.rmtree(doomed, ignore_errors=True)  # of one that wasn't swept yet
         with contextlib.suppress(FileNotFoundError):
             self.path.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)

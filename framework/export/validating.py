@@ -16,8 +16,8 @@ from framework.data.pipeline import Pipeline
 from framework.data.serving import DEFAULT, ENCODED, FEATURES, SERIALIZED, Receiver
 from framework.export.confusion import Confusions
 from framework.export.errors import ProofError
-from framework.export.fresh_process import FreshExport
-from framework.export.held_out import make_request, stored_batches, stored_examples
+from framework.export.fresh_process import FreshExport, RefusedError
+from framework.export.held_out import Arrays, make_request, stored_batches, stored_examples
 from framework.export.scoring import Evaluation, NoScoresError, Outputs, Scores
 from framework.export.slices import Slice, SliceScores
 from framework.export.staged import Progress
@@ -113,7 +113,7 @@ class Validation:
             budget_secs: At least one batch is looked at.
 
         Raises:
-            ProofError: A metric isn't what Keras reported.
+            ProofError: A metric isn't what Keras reported, or an example can't be sent.
         """
         began = self._clock()
         self._scores.reset()
@@ -122,7 +122,7 @@ class Validation:
         total = self._pipeline.require_source(VALIDATION).num_examples
         examples = batches = 0
         for example in stored_batches(self._pipeline, VALIDATION, self._batch_size):
-            answers = export.call(self.signature, make_request(self._receiver, example.features) or {})
+            answers = self._answers(export, example.features, examples)
             self._scores.update(answers, example.labels, example.weights)
             confusions.update(example.labels, answers)
             by_slice.update(example, answers)
@@ -146,6 +146,28 @@ class Validation:
         if self._tolerance is not None:
             self._compare(validated, self._tolerance)
         return validated
+
+    def _answers(self, export: FreshExport, features: Arrays, first: int) -> Arrays:
+        """What the signature answers to a batch, whose first example is the split's `first`."""
+
+        def call(features: Arrays) -> Arrays:
+            return export.call(self.signature, make_request(self._receiver, features) or {})
+
+        try:
+            return call(features)
+        except RefusedError as error:
+            size = len(next(iter(features.values())))
+            where, why = f"with examples {first} to {first + size - 1}", error
+            for row in range(size):
+                try:
+                    call({name: value[row : row + 1] for name, value in features.items()})
+                except RefusedError as alone:
+                    where = f"with {self._pipeline.require_source(VALIDATION).place(first + row)}"
+                    why = alone
+                    break
+            raise ProofError(
+                "metrics", f"It can't be called {where} of the validation split: {why}", signature=self.signature
+            ) from error
 
     def _compare(self, validated: Validated, tolerance: float) -> None:
         for name, expected in validated.reported.items():

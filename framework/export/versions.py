@@ -7,7 +7,8 @@
     export/refused.json    what a policy didn't let through, and why
 
 The pointers are for whoever can't list directories or follow links, such as clients of an object store. They are
-written after what they point to is there, and before what they no longer point to is deleted.
+written after what they point to is there, and before what they no longer point to is deleted. As in a manifest, numbers
+that JSON hasn't are text.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 import filelock
 
 from framework import files
+from framework.export.plain_json import plain_json
 from framework.tasks.objective import Objective
 
 MANIFEST = "manifest.json"
@@ -128,7 +130,7 @@ def write_pointers(base: pathlib.Path, best: Record | None) -> None:
     """Writes `best.json` and `latest.json`; where there is nothing to point to, nothing."""
     base = pathlib.Path(base)
     if best is not None:
-        _write_if_other(base / BEST, dataclasses.asdict(best))
+        _write_if_other(base / BEST, plain_json(dataclasses.asdict(best)))
     versions = list_versions(base)
     if versions:
         point_to_latest(base, versions[-1])
@@ -191,5 +193,5 @@ def record_refusal(base: pathlib.Path, epoch: int, step: int, metrics: Mapping[s
     path = pathlib.Path(base, REFUSED)
     refused = files.read_json(path) if path.exists() else []
     if not any((entry["epoch"], entry["step"]) == (epoch, step) for entry in refused):
-        entry = {"epoch": epoch, "step": step, "metrics": dict(metrics), "reasons": list(why)}
+        entry = plain_json({"epoch": epoch, "step": step, "metrics": metrics, "reasons": why})
         files.write_json(path, [*refused, entry])

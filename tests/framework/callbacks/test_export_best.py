@@ -15,6 +15,7 @@ from framework.export import (
     Evaluation,
     Exporter,
     Exports,
+    Moment,
     ParityError,
     Policy,
     Proof,
@@ -24,6 +25,7 @@ from framework.export import (
     list_versions,
     read_manifest,
 )
+from framework.export.formats.errors import FormatInterrupted
 from framework.export.parity import Difference
 from framework.export.saved_model import SavedModelWriter
 from framework.tasks import Objective
@@ -325,6 +327,31 @@ class TestInTheBackground:
         assert names(tmp_path) == [".lock", ".staged-1"]
         assert begin(model, tmp_path, objective="val_accuracy").best.version == 1
 
+    def test_formats_that_are_being_made_dont_keep_the_process(self, model, tmp_path, monkeypatch):
+        reached = threading.Event()
+
+        def convert(*arguments):
+            reached.set()
+            interrupted = arguments[-1]
+            assert interrupted.wait(60)
+            raise FormatInterrupted
+
+        monkeypatch.setattr("framework.export.exporter.complete", convert)
+        callback = begin(model, tmp_path, objective="val_accuracy")
+        callback.on_epoch_end(0, {"loss": 1.0, "val_accuracy": 0.5})
+        assert reached.wait(60)
+        callback.leave()
+        assert names(tmp_path) == [".lock", ".staged-1"]
+
+    @pytest.mark.parametrize("metrics", [{"val_accuracy": 0.5}, {"val_accuracy": 0.4}, {"val_loss": 0.1}])
+    def test_what_waits_and_isnt_better_is_deleted(self, model, tmp_path, metrics):
+        """As a process leaves it that exports the best once more, or for another objective, and dies."""
+        play(begin(model, tmp_path, objective="val_accuracy"), [0.5])
+        Exporter(model).stage(tmp_path, Moment(3, 5, metrics))
+        assert names(tmp_path) == [".lock", ".staged-2", "1", "best.json", "latest.json"]
+        assert begin(model, tmp_path, objective="val_accuracy").best.version == 1
+        assert names(tmp_path) == [".lock", "1", "best.json", "latest.json"]
+
     def test_a_training_that_fails_has_its_last_export_published(self, model, tmp_path):
         callback = begin(model, tmp_path, objective="val_accuracy")
         callback.on_epoch_end(0, {"loss": 1.0, "val_accuracy": 0.5})
@@ -381,6 +408,22 @@ class TestPolicy:
         assert refused["reasons"] == [
             f"rmse on negative=true ({count} examples) is 2, the best's 1: it may be worse by 0.5 at most."
         ]
+
+
+def test_what_json_hasnt_is_text_in_pointers(model, tmp_path):
+    def refuse(name):
+        raise AssertionError(f"{name} isn't JSON")
+
+    exports = Exports(policy=Policy(improve={"val_auc": 0.1}))
+    callback = begin(model, tmp_path, objective="val_accuracy", exports=exports)
+    for accuracy in (0.5, 0.6):
+        callback.on_epoch_end(0, {"val_accuracy": accuracy, "val_auc": math.nan})
+    callback.on_train_end()
+    best, refused = (
+        json.loads((tmp_path / name).read_text(), parse_constant=refuse) for name in ("best.json", "refused.json")
+    )
+    assert best["metrics"] == {"val_accuracy": 0.5, "val_auc": "NaN"}
+    assert refused[0]["metrics"] == {"val_accuracy": 0.6, "val_auc": "NaN"}
 
 
 def test_epochs_between_evaluations_are_not_judged(model, tmp_path):

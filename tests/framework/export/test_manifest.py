@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from framework.export import read_manifest
-from framework.export.manifest import plain_json, schema
+from framework.export.manifest import schema
+from framework.export.plain_json import plain_json
 
 
 @pytest.fixture(scope="module")

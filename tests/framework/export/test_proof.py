@@ -26,6 +26,7 @@ from framework.export import (
     list_versions,
     read_manifest,
 )
+from framework.export.fresh_process import RefusedError
 from framework.export.held_out import Requests, make_request, stored_examples
 from framework.export.manifest import schema
 from framework.export.proof import thresholds_of
@@ -102,8 +103,25 @@ class TestAnswers:
         key = call[1][0][1]
         arrays[key] = np.frombuffer(tf.io.serialize_tensor(tf.constant(["no proto"])).numpy(), np.uint8)
         np.savez(staged.path / "calls.npz", **arrays)
-        with pytest.raises(ProofError, match=r"(?s)can't be called with a batch of 1 real examples: .*'serialized'"):
+        error = r"(?s)can't be called with a batch of 1 real examples, the first of which is example .*'serialized'"
+        with pytest.raises(ProofError, match=error):
             prove(exporter, staged)
+
+    @pytest.mark.parametrize("fails", [True, False], ids=["fails", "differs"])
+    def test_the_old_loader_is_told_with_the_example(self, made, tmp_path, monkeypatch, fails):
+        def call_session(export, signature, inputs):
+            if fails:
+                raise RefusedError("InvalidArgumentError: no")
+            answers = export.call(signature, inputs)
+            return {**answers, "logits": answers["logits"] + 1.0}
+
+        monkeypatch.setattr(fresh_process.FreshExport, "call_session", call_session)
+        what = "It can't be called with a batch of 1" if fails else "output 'logits', example 0"
+        with pytest.raises(
+            ProofError, match=rf"(?s)In a session of TensorFlow 1.*{what}.*example .* of the validation .*'answers'.*"
+        ) as refused:
+            made[1].publish(tmp_path)
+        assert refused.value.signature == "serving_default"
 
     def test_a_damaged_export_doesnt_load(self, made, tmp_path):
         _, exporter = made
@@ -120,7 +138,7 @@ class TestAnswers:
                 return {**made, "logits": made["logits"] + (0.0 if tf.executing_eagerly() else 1.0)}
 
         wrong = framework.pipeline_from_arrays({"values": VALUES}, LABELS, task=Wrong(2))
-        with pytest.raises(ParityError, match=r"Called by its signature and by Keras, output 'logits', example 0"):
+        with pytest.raises(ParityError, match=r"Called by its signature and by Keras, output 'logits', .*is example"):
             make(wrong)[1].stage(tmp_path)
 
     def test_signatures_without_requests_are_said_to_be_unproven(self, tmp_path):
@@ -177,6 +195,23 @@ class TestMetrics:
         exporter = Exporter(made[0], pipeline, evaluation=evaluation)
         manifest = read_manifest(tmp_path / str(exporter.publish(tmp_path)))
         assert "'share' can't be made again" in manifest["proof"]["metrics"]["not_computed"]
+
+    def test_an_example_that_cant_be_sent_is_named(self, tmp_path):
+        def preprocess(features):
+            small = tf.debugging.assert_less(features["values"], 100.0, message="out of range")
+            with tf.control_dependencies([small]):
+                return {"values": tf.identity(features["values"])}
+
+        pipeline = framework.pipeline_from_arrays(
+            {"values": VALUES.copy()}, LABELS, task=TASK, validation=0.4, preprocess=preprocess
+        )
+        _, exporter = make(pipeline)
+        validation = pipeline.source("validation")
+        validation.arrays.features["values"][13, 2] = 101.0
+        error = rf"(?s)can't be called with {validation.place(13)} of the validation split: .*out of range"
+        with pytest.raises(ProofError, match=error) as refused:
+            exporter.publish(tmp_path)
+        assert (refused.value.check, refused.value.signature) == ("metrics", "serving_default")
 
     def test_regularization_isnt_in_an_answer(self, pipeline, tmp_path):
         def regularized(inputs, task):
@@ -330,6 +365,11 @@ def test_slices_need_a_validation_split(tmp_path):
     pipeline = framework.pipeline_from_arrays({"values": VALUES}, LABELS, task=TASK, validation=None)
     with pytest.raises(ValueError, match="Slices are parts of the validation split, and there is none"):
         make(pipeline, exports=Exports(slices=("values",)))
+
+
+def test_slices_need_an_evaluation(made, pipeline):
+    with pytest.raises(ValueError, match=r"computed as Keras evaluates: say how, evaluation="):
+        Exporter(made[0], pipeline, exports=Exports(slices=("values",)))
 
 
 def test_a_policy_of_slices_needs_slices():

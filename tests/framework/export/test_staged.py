@@ -88,3 +88,9 @@ def test_they_are_listed_by_number(tmp_path):
 def test_discarded_it_is_gone(tmp_path):
     stage(tmp_path, 3).discard()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_an_interrupted_deletion_left_stands_in_nobodys_way(tmp_path):
+    (tmp_path / ".tmp-.staged-3" / "model").mkdir(parents=True)
+    stage(tmp_path, 3).publish()
+    assert [path.name for path in tmp_path.iterdir()] == ["3"]
