@@ -84,7 +84,8 @@ class ServedVersion:
 
     Attributes:
         state: As in TensorFlow Serving's status: `START`, `LOADING`, `AVAILABLE`, `UNLOADING`, `END`.
-        error: Why it couldn't be loaded, if so.
+        code: Of TensorFlow's status codes, why it couldn't be loaded; `OK` if it isn't so.
+        message: The reason.
         definitions: `{name: SignatureDef}` while it is available or unloading.
         attached: What the application keeps for this version, gone with it.
     """
@@ -93,7 +94,7 @@ class ServedVersion:
         self.number = number
         self.path = path
         self.state = START
-        self.error: Exception | None = None
+        self.code, self.message = "OK", ""
         self.definitions: Mapping[str, Any] = {}
         self.attached: dict[str, Any] = {}
         self.users = 0
@@ -116,13 +117,14 @@ class ServedVersion:
 
     def end(self, error: Exception | None = None) -> None:
         """It couldn't be loaded, or nobody needs it any more."""
-        self._predictor, self.definitions, self.state, self.error = None, {}, END, error
+        self._predictor, self.definitions, self.state = None, {}, END
         self.attached.clear()
+        if error is not None:  # in words: what was loaded so far would live on in its traceback
+            self.code, self.message = _code(error), str(error)
 
     def status(self) -> tuple[int, str, str, str]:
         """`(version, state, error code, error message)`."""
-        code = "OK" if self.error is None else _code(self.error)
-        return self.number, self.state, code, "" if self.error is None else str(self.error)
+        return self.number, self.state, self.code, self.message
 
 
 class ServedModel:
@@ -256,13 +258,15 @@ class ServedModel:
             loaded = await loop.run_in_executor(self._loader, _load, path, self.batch_size)
         except Exception as error:  # whatever is wrong with it, the others go on answering
             version.end(error)
-            pause = min(2 * self._retries.get(number, (0.0, _FIRST_RETRY_SECS / 2))[1], _LAST_RETRY_SECS)
-            self._retries[number] = (loop.time() + pause, pause)
-            logging.error("Version %d of %s can't be loaded: %s", number, self.name, error)
+        else:
+            version.become_available(*loaded)
+            self._retries.pop(number, None)
+            logging.info("Version %d of %s is available.", number, self.name)
             return
-        version.become_available(*loaded)
-        self._retries.pop(number, None)
-        logging.info("Version %d of %s is available.", number, self.name)
+        pause = min(2 * self._retries.get(number, (0.0, _FIRST_RETRY_SECS / 2))[1], _LAST_RETRY_SECS)
+        self._retries[number] = (loop.time() + pause, pause)
+        logging.error("Version %d of %s can't be loaded: %s", number, self.name, version.message)
+        self._collect()
 
     def _retire(self, version: ServedVersion) -> None:
         version.state = UNLOADING
@@ -275,8 +279,12 @@ class ServedModel:
         ended = [number for number, other in self._versions.items() if other.state == END]
         for number in sorted(ended)[:-_REMEMBERED]:
             del self._versions[number]
+        self._collect()
+
+    def _collect(self) -> None:
+        """Frees what was loaded: a SavedModel is full of reference cycles."""
         with contextlib.suppress(RuntimeError):  # the loader is shut down: the process ends anyway
-            self._loader.submit(gc.collect)  # a loaded SavedModel is full of reference cycles
+            self._loader.submit(gc.collect)
 
 
 def _find(base: pathlib.Path) -> dict[int, pathlib.Path]:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import shutil
+import time
 import weakref
 
 import numpy as np
@@ -15,6 +16,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from framework.serving.locating import versions_base
 from framework.serving.rest.errors import RequestError
 from framework.serving.rest.paths import Target
+from framework.serving.server import versions
 from framework.serving.server.versions import ServedModel, VersionPolicy
 from framework.serving.server.warmup import REQUESTS
 
@@ -254,6 +256,23 @@ def test_memory_of_versions_that_go_is_freed(tmp_path):
 
     sizes = serve(scenario, base)
     assert sizes[-1] - sizes[1] < 50
+
+
+def test_a_version_that_fails_its_warm_up_is_freed(tmp_path, small, monkeypatch):
+    put(small, tmp_path / "1")
+    predictors = []
+
+    def refuse(predictor):
+        predictors.append(weakref.ref(predictor))
+        raise ValueError("a bad request")
+
+    monkeypatch.setattr(versions, "warm_up", refuse)
+
+    async def scenario(model):
+        await asyncio.get_running_loop().run_in_executor(model._loader, time.perf_counter)  # after what was submitted
+        return model.statuses(LATEST), [predictor() for predictor in predictors]
+
+    assert serve(scenario, tmp_path) == ([(1, "END", "INVALID_ARGUMENT", "a bad request")], [None])
 
 
 def test_nothing_there(tmp_path):
