@@ -336,6 +336,7 @@ def test_another_format_is_made_before_the_export_is_published(pipeline, tmp_pat
     path = staged.target
     manifest = read_manifest(path)
     jsonschema.validate(manifest, schema())
+    assert manifest["formats_refused"] == {}
     assert [row["format"] for row in manifest["formats"]] == ["saved_model", "frozen"]
     assert (path / "formats" / "frozen" / "frozen_graph.pb").exists()
     assert "## Formats" in (path / "model_card.md").read_text()
