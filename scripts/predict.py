@@ -69,7 +69,10 @@ def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
     kind = "images" if arguments else input_format(values.input or "-", values.format)
     predictor = framework.load_export(values.export, batch_size=values.batch_size)
     signature = predictor(values.signature or default_signature(predictor, kind))
+    if signature.features is None:
+        raise UsageError(f"Examples need a signature whose inputs have a batch axis of any length, not {signature}.")
     names = choose_outputs(signature, values.outputs)
+    check_output(values.output, arguments or tf.io.gfile.glob(values.input or "-"))
     with contextlib.ExitStack() as stack:
         examples, share = read(kind, arguments, values.input or "-", signature, stack)
         output = stack.enter_context(open_output(values.output))
@@ -78,8 +81,10 @@ def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
         stack.callback(progress.close)
         answers = ask(signature, batches(examples, values.batch_size), names, progress)
         is_csv = (values.output_format or ("csv" if values.output.lower().endswith(".csv") else "jsonl")) == "csv"
-        write = write_predictions.write_csv if is_csv else write_predictions.write_json_lines
-        write(answers, output)
+        if is_csv:
+            write_predictions.write_csv(answers, names, output)
+        else:
+            write_predictions.write_json_lines(answers, output)
 
 
 def input_format(source: str, given: str | None) -> str:
@@ -107,7 +112,7 @@ def choose_outputs(signature: LoadedSignature, wanted: str | None) -> list[str]:
     """The outputs to write, in order.
 
     Raises:
-        UsageError: The signature has no such output.
+        UsageError: The signature has no such output, or it is of complex numbers.
     """
     known = list(signature.outputs)
     names = [name.strip() for name in wanted.split(",")] if wanted else known
@@ -116,7 +121,24 @@ def choose_outputs(signature: LoadedSignature, wanted: str | None) -> list[str]:
             raise UsageError(
                 f"The signature has no output {name!r}.{did_you_mean(name, known)} It has: {', '.join(known)}."
             )
-    return names
+        dtype = signature.outputs[name].dtype
+        if dtype.is_complex:
+            raise UsageError(
+                f"The output {name!r} is {dtype.name}, which can't be written. Choose others by --outputs, of "
+                f"{', '.join(known)}."
+            )
+    return list(dict.fromkeys(names))
+
+
+def check_output(path: str, sources: Iterable[str]) -> None:
+    """Checks that no input would be overwritten.
+
+    Raises:
+        UsageError: One would.
+    """
+    for source in sources:
+        if path != "-" and os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
+            raise UsageError(f"--output={path} is an input, too: it would be overwritten. Give another name.")
 
 
 def read(

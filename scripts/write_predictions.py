@@ -4,7 +4,7 @@ import base64
 import csv
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -27,15 +27,12 @@ def write_json_lines(batches: Iterable[Iterable[dict[str, Any]]], file: IO[str])
         file.flush()
 
 
-def write_csv(batches: Iterable[Iterable[dict[str, Any]]], file: IO[str]) -> None:
+def write_csv(batches: Iterable[Iterable[dict[str, Any]]], names: Sequence[str], file: IO[str]) -> None:
     """A header, then a line for each row; a list is one cell of JSON."""
     writer = csv.writer(file, lineterminator="\n")
-    header = None
+    writer.writerow(names)
     for batch in batches:
         for row in batch:
-            if header is None:
-                header = list(row)
-                writer.writerow(header)
             writer.writerow([json.dumps(v) if isinstance(v, list | dict) else v for v in row.values()])
         file.flush()
 

@@ -55,6 +55,14 @@ class _Toy(tf.Module):
         tf.debugging.assert_positive(x, "x must be positive")
         return {"root": tf.sqrt(x), "all": tf.reduce_sum(x)}
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+    def complex(self, x):
+        return {"turned": tf.complex(0.0, x), "x": x}
+
+    @tf.function(input_signature=[tf.TensorSpec([2], tf.float32, "x")])
+    def unbatched(self, x):
+        return {"x": x}
+
 
 _ROW = {"size": 0.1, "count": 3, "known": True, "name": "Zoë", "place": [1.0, 2.0]}
 
@@ -63,7 +71,7 @@ _ROW = {"size": 0.1, "count": 3, "known": True, "name": "Zoë", "place": [1.0, 2
 def toy(tmp_path_factory):
     path = tmp_path_factory.mktemp("toy") / "1"
     module = _Toy()
-    names = ("images", "encoded", "sequences", "picky")
+    names = ("images", "encoded", "sequences", "picky", "complex", "unbatched")
     signatures = {"serving_default": module.everything, **{name: getattr(module, name) for name in names}}
     tf.saved_model.save(module, str(path), signatures=signatures)
     return path
@@ -139,6 +147,27 @@ def test_csv_out(predict, toy, tmp_path):
         rows = list(csv.DictReader(file))
     expected = {"batch": "2", "greeting": "hello Zoë", "known": "True", "place": "[1.0, 2.0]", "total": "6.1"}
     assert rows == [expected, expected]
+
+
+def test_csv_of_no_examples_has_a_header(predict, toy):
+    code, lines, err = predict(f"--export={toy}", "--output_format=csv", "--outputs=total,known,total")
+    assert (code, lines) == (0, ["total,known"]), err
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "link.jsonl"])
+def test_the_input_is_not_overwritten(predict, toy, tmp_path, name):
+    given = _json_lines(_ROW)
+    (tmp_path / "rows.jsonl").write_text(given)
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "rows.jsonl")
+    code, _, err = predict(f"--export={toy}", f"--input={tmp_path}/rows.jsonl", f"--output={tmp_path / name}")
+    assert code == 2
+    assert f"--output={tmp_path / name} is an input, too" in err
+    assert (tmp_path / "rows.jsonl").read_text() == given
+    image, _ = _write_images(tmp_path)
+    assert "is an input, too" in predict(f"--export={toy}", f"--output={image}", image)[2]
+    _write_records(tmp_path / "a.tfrecord", {"x": 1.0})
+    argv = ("--signature=encoded", f"--input={tmp_path}/*.tfrecord", f"--output={tmp_path}/a.tfrecord")
+    assert "is an input, too" in predict(f"--export={toy}", *argv)[2]
 
 
 def test_what_went_out_goes_in_again(predict, toy, tmp_path):
@@ -378,6 +407,8 @@ def _without(name):
         (["--format=csv"], b"size\n\xff\xfe\n", ["standard input, "]),
         (["--format=npz"], b"PK nonsense", ["standard input isn't an .npz file"]),
         (["--signature=picky"], _json_lines({"x": -1.0}), ["line 1: the signature refuses this", "x must be positive"]),
+        (["--signature=complex"], "", ["'turned' is complex64, which can't be written", "--outputs, of turned, x"]),
+        (["--signature=unbatched"], "", ["a batch axis of any length, not <unbatched(x: float32(2,)) -> x: float32"]),
         (["--signature=picky", "--outputs=all"], _json_lines({"x": 1.0}), ["The output 'all' has shape ()"]),
     ],
 )
