@@ -20,6 +20,7 @@ import asyncio
 import gc
 import pathlib
 import socket
+import urllib.parse
 from typing import Any
 
 import command_line
@@ -72,6 +73,7 @@ def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
     with listen(values.host, values.port) as listener:
         config = uvicorn.Config(
             app,
+            http="h11",  # httptools keeps whatever headers a client sends, and as many
             log_level="warning",
             access_log=False,
             lifespan="on",
@@ -100,15 +102,22 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 async def serve(server: Any, listener: socket.socket, models: list[ServedModel]) -> None:
-    """Serves until a signal; says where once it does."""
+    """Serves until a signal; says where once it does.
+
+    Raises:
+        RuntimeError: It couldn't start; the log has the reason.
+    """
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not serving.done():
         await asyncio.sleep(0.02)
     if server.started:
         host, port = listener.getsockname()[:2]
+        host = f"[{host}]" if ":" in host else host
         for model in models:
-            print(f"http://{host}:{port}/v1/models/{model.name}", flush=True)
+            print(f"http://{host}:{port}/v1/models/{urllib.parse.quote(model.name, safe='')}", flush=True)
     await serving
+    if not server.started:
+        raise RuntimeError("The server couldn't start; the reason is above.")
 
 
 def served_models(values: absl_flags.FlagValues) -> list[ServedModel]:

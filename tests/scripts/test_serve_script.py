@@ -1,5 +1,6 @@
 """`scripts/serve.py` in a process of its own, and the campaign of malformed requests in this one."""
 
+import asyncio
 import contextlib
 import os
 import re
@@ -14,10 +15,12 @@ import fuzz_server
 import httpx
 import numpy as np
 import pytest
+import serve
 from calling_scripts import SCRIPTS
 
 import framework
 from framework.serving.rest import answers
+from framework.serving.server import ServedModel
 
 
 @pytest.mark.parametrize(
@@ -49,6 +52,39 @@ def test_a_port_that_is_taken(run_script, tmp_path):
         code, _, err = run_script("serve", f"--model=m={tmp_path}", f"--port={port}")
     assert code == 2
     assert f"127.0.0.1:{port}: Address already in use" in err
+
+
+class FakeServer:
+    """uvicorn's, as far as `serve` knows it, on a socket that is none."""
+
+    def __init__(self, *, starts, host):
+        self.started = False
+        self._starts = starts
+        self._host = host
+        self._ended = asyncio.Event()
+
+    async def serve(self, sockets):
+        self.started = self._starts
+        if self._starts:
+            await asyncio.wait_for(self._ended.wait(), 60)
+
+    def getsockname(self):
+        self._ended.set()
+        return (self._host, 8501, 0, 0)
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_where_it_serves(capsys, tmp_path, host, shown):
+    fake = FakeServer(starts=True, host=host)
+    asyncio.run(serve.serve(fake, fake, [ServedModel("team/digits", tmp_path)]))
+    assert capsys.readouterr().out == f"http://{shown}:8501/v1/models/team%2Fdigits\n"
+
+
+def test_a_server_that_cannot_start(capsys, tmp_path):
+    fake = FakeServer(starts=False, host="127.0.0.1")
+    with pytest.raises(RuntimeError, match="couldn't start"):
+        asyncio.run(serve.serve(fake, fake, [ServedModel("digits", tmp_path)]))
+    assert capsys.readouterr().out == ""
 
 
 def test_help_says_what_production_is():
