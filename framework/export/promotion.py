@@ -5,8 +5,8 @@ that is higher than all others, 1000000 and up, as links to the same files. Expo
 below: a later best is published as ever, `best.json` points to it, but it isn't served before the promotion is taken
 back. Nothing is reloaded meanwhile, nothing deletes a promoted version, and version 3 itself may go.
 
-Rolling back undoes the last change of what is served: a promotion is withdrawn, so that what was served before it is
-served again; where nothing is promoted, the version before the newest is.
+Rolling back undoes the last change of what is served: a promotion is withdrawn, so that the one before it is served
+again, or the newest version that training has made meanwhile; where nothing is promoted, the version before the newest.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def promote(base: str | os.PathLike, version: int, *, at: datetime.datetime | No
 
     Args:
         base: The export directory.
-        version: One of its versions; of a promoted one, what it was promoted from.
+        version: One of its versions; of a promoted one, what it was promoted from. What is promoted and served already
+            stays as it is.
         at: The time that is recorded; by default now.
 
     Returns:
@@ -46,20 +47,28 @@ def promote(base: str | os.PathLike, version: int, *, at: datetime.datetime | No
         FileNotFoundError: It has no manifest: it isn't an export of this framework.
     """
     base = pathlib.Path(base)
-    if version not in list_versions(base):
-        raise LookupError(f"{base} has no version {version}; it has {_listed(list_versions(base))}.")
+    _require(base, version)  # before anything is written into a directory that may be another than was meant
     with locked(base):
-        return _promote(base, version, at or datetime.datetime.now(datetime.UTC))
+        _require(base, version)  # training may have deleted it meanwhile
+        return _promote(base, version, at)
 
 
-def _promote(base: pathlib.Path, version: int, at: datetime.datetime) -> int:
+def _require(base: pathlib.Path, version: int) -> None:
+    versions = list_versions(base)
+    if version not in versions:
+        raise LookupError(f"{base} has no version {version}; it has {_listed(versions)}.")
+
+
+def _promote(base: pathlib.Path, version: int, at: datetime.datetime | None) -> int:
     manifest = read_manifest(base / str(version))
     promoted = promoted_versions(base)
-    if promoted and version == promoted[-1]:
-        return version  # it is served already
     origin = manifest.get(PROMOTION, {}).get("from", version)
-    promotion = {"from": origin, "at": at.isoformat(timespec="seconds")}
-    number = promoted[-1] + 1 if promoted else (list_versions(base)[-1] // PROMOTED_FROM + 1) * PROMOTED_FROM
+    served = max(promoted, default=None)
+    if served is not None and promoted[served] == origin:
+        point_to_latest(base, served)  # should the process that promoted it have died over that
+        return served
+    promotion = {"from": origin, "at": (at or datetime.datetime.now(datetime.UTC)).isoformat(timespec="seconds")}
+    number = (list_versions(base)[-1] // PROMOTED_FROM + 1) * PROMOTED_FROM if served is None else served + 1
     with files.publishing(base / str(number)) as temporary:
         _link_tree(base / str(version), temporary)
         # Replaces the link, not the other version's file.
@@ -78,19 +87,24 @@ def roll_back(base: str | os.PathLike) -> int:
         LookupError: There is nothing to go back to.
     """
     base = pathlib.Path(base)
+    _two_newest(base)  # before anything is written into a directory that may be another than was meant
+    with locked(base):
+        before, served = _two_newest(base)
+        if served not in promoted_versions(base):
+            return _promote(base, before, None)
+        point_to_latest(base, before)
+        delete_version(base, served)
+    return before
+
+
+def _two_newest(base: pathlib.Path) -> list[int]:
     versions = list_versions(base)
     if len(versions) < 2:
         raise LookupError(
             f"There is nothing to go back to in {base}: it has {_listed(versions)}. Exports(keep=3) keeps the three "
             "newest versions beside the best."
         )
-    served, before = versions[-1], versions[-2]
-    if served not in promoted_versions(base):
-        return promote(base, before)
-    with locked(base):
-        point_to_latest(base, before)
-        delete_version(base, served)
-    return before
+    return versions[-2:]
 
 
 def _link_tree(source: pathlib.Path, target: pathlib.Path) -> None:

@@ -34,7 +34,8 @@ PROMOTION = "promotion"
 # Promoted versions are counted from the next multiple of this above the others.
 PROMOTED_FROM = 1_000_000
 _LOCK = ".lock"
-_LOCK_SECS = 60
+# Where files can't be linked, promoting copies a model.
+_LOCK_SECS = 600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +60,7 @@ def locked(base: pathlib.Path) -> Iterator[None]:
     """Keeps others from changing which versions there are: training publishes while a person promotes.
 
     Raises:
-        filelock.Timeout: Somebody else has the lock for a minute.
+        filelock.Timeout: Somebody else has the lock for ten minutes.
     """
     base = pathlib.Path(base)
     base.mkdir(parents=True, exist_ok=True)
@@ -97,15 +98,20 @@ def find_manifest(base: pathlib.Path, version: int) -> dict[str, Any]:
         return {}
 
 
-def promoted_versions(base: pathlib.Path) -> list[int]:
-    """The versions that a person put before all others, ascending; the last one is served."""
+def promoted_versions(base: pathlib.Path) -> dict[int, int]:
+    """What a person put before all others, `{version: promoted from}`, ascending; the last one is served."""
     high = (version for version in list_versions(base) if version >= PROMOTED_FROM)
-    return [version for version in high if find_manifest(base, version).get(PROMOTION)]
+    promotions = ((version, find_manifest(base, version).get(PROMOTION)) for version in high)
+    return {version: promotion["from"] for version, promotion in promotions if promotion}
 
 
 def next_version(base: pathlib.Path) -> int:
-    """What the next export is called: one more than the newest that training made."""
-    return max(set(list_versions(base)) - set(promoted_versions(base)), default=0) + 1
+    """What the next export is called: one more than the newest that training made.
+
+    A version that was promoted and deleted counts: a promotion says which one it is of.
+    """
+    promoted = promoted_versions(base)
+    return max({*list_versions(base), *promoted.values()} - promoted.keys(), default=0) + 1
 
 
 def best_record(base: pathlib.Path, objective: Objective) -> Record | None:
@@ -171,7 +177,7 @@ def prune(base: pathlib.Path, *, keep: int | None, best: int | None) -> list[int
     """
     if keep is None:
         return []
-    promoted = set(promoted_versions(base))
+    promoted = promoted_versions(base)
     versions = [version for version in list_versions(base) if version not in promoted]
     stay = {best, *versions[len(versions) - min(keep, len(versions)) :]}
     gone = [version for version in versions if version not in stay]

@@ -1,6 +1,8 @@
+import contextlib
 import datetime
 import json
 import os
+import shutil
 
 import pytest
 
@@ -92,6 +94,43 @@ def test_promoting_what_is_promoted(base):
     promote(base, 7)
     assert promote(base, 1_000_000) == 1_000_002
     assert read_manifest(base / "1000002")["promotion"]["from"] == 3
+
+
+def test_promoting_the_same_again_leaves_what_to_go_back_to(base):
+    promote(base, 3)
+    promote(base, 7)
+    (base / LATEST).unlink()  # a process died before it wrote that
+    assert promote(base, 7) == 1_000_001
+    assert read_pointer(base, LATEST) == 1_000_001
+    assert roll_back(base) == 1_000_000
+    assert served(base) == "weights of 3"
+
+
+def test_a_number_isnt_given_again_as_long_as_a_promotion_names_it(base):
+    promote(base, 7)
+    prune(base, keep=0, best=3)
+    assert list_versions(base) == [3, 1_000_000]
+    assert next_version(base) == 8
+
+
+@pytest.mark.parametrize("act", [lambda base: promote(base, 3), roll_back], ids=["promote", "roll_back"])
+def test_what_training_deletes_meanwhile_isnt_there(base, monkeypatch, act):
+    @contextlib.contextmanager
+    def locked(path):
+        shutil.rmtree(base / "3")
+        yield
+
+    monkeypatch.setattr("framework.export.promotion.locked", locked)
+    with pytest.raises(LookupError, match="it has 7"):
+        act(base)
+    assert list_versions(base) == [7]
+
+
+def test_nothing_is_written_where_there_are_no_versions(tmp_path):
+    for act in (lambda: promote(tmp_path / "typo", 3), lambda: roll_back(tmp_path / "typo")):
+        with pytest.raises(LookupError, match=r"typo.* has no version"):
+            act()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_numbers_that_are_times_are_exceeded_too(base):
