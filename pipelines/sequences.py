@@ -24,7 +24,6 @@ from framework.data.sequences.bucketing import BucketedSource
 from framework.data.sequences.encoding import SequenceEncoding
 from framework.data.sequences.lengths import sequence_lengths
 from framework.data.sources import Subset
-from framework.data.splits import split_source
 
 _SHOWN_BATCH = 64
 
@@ -43,10 +42,12 @@ class Sequences(framework.Pipeline):
         features: `{name: text}`: `"float32(None, 3)"` and `"string(None)"` are feature lists, with the shape of a step
             after the `None`; `"float32"` is a feature of the whole sequence; `"int64 from KEY"` has another name in the
             files. Not needed where there is a `dataset.json`; otherwise by default all that the first records have.
-        labels: The same for the label, such as `"int64 from class"`.
+        labels: The same for the label, such as `"int64 from class"`; text, as in `"string from class"`, is the name of
+            a class.
         weights: The same for examples' weights, where there are any.
         num_classes: Of whole-numbered labels; or give `class_names`.
-        class_names: In the order of the ids.
+        class_names: In the order of the ids. Of a label that is text by default all that the training split has,
+            sorted.
         task: A description such as `{"type": "Regression"}`, where the label doesn't tell.
         types: `{feature: "categorical" | "numeric"}`; by default single integers and texts are categories.
         max_length: Steps after which an example is cut: a number, or the share of the training examples that are to
@@ -54,12 +55,12 @@ class Sequences(framework.Pipeline):
         keep: Which steps of a longer example: the `"first"` or the `"last"`.
         bucketing: By what share the lengths in a training batch may differ, about; `None` mixes all lengths. Compressed
             or remote files are read as a stream, which is never bucketed.
-        validation: Share of the training split to split off where there are no files for validation; 0 for none.
+        validation: Share of the training split to split off, every class by it, where there are no files for
+            validation; 0 for none.
         test: The same for the test split.
         seed: Decides what is random in these splits.
         shuffle_buffer: Of a stream: examples among which the next one is drawn.
-        on_error: What becomes of records that can't be used: `"raise"`, or `"skip"` leaves them out. Then labels aren't
-            read beforehand, and splits that are made here not divided by class.
+        on_error: What becomes of records that can't be used: `"raise"`, or `"skip"` leaves them out. See `records`.
         max_bad_share: The share of a split that may be skipped.
 
     Raises:
@@ -89,24 +90,23 @@ class Sequences(framework.Pipeline):
         max_bad_share: float = 0.01,
     ):
         self.bad_examples = framework.BadExamples(on_error, max_bad_share)
-        self._data = records.DataSet.find(path, features, labels, weights, kind=records.SequenceSchema)
-        self.features = self._data.schema.raw
+        data = records.DataSet.find(
+            path, features, labels, weights, kind=records.SequenceSchema, policy=self.bad_examples
+        )
+        self.features = data.schema.raw
         self._encoding = SequenceEncoding(self.features, types or {}, max_length, keep)
-        self.task = self._data.task(task, num_classes=num_classes, class_names=class_names)
-        sources = {phase: self._data.source(phase, shuffle_buffer=shuffle_buffer) for phase in self._data.files}
+        self.task = data.task(task, num_classes=num_classes, class_names=class_names)
+        self._data = data.labelled(self.task)
         shares = {VALIDATION: validation, TEST: test}
-        shares = {phase: share for phase, share in shares.items() if share and phase not in sources}
-        whole = sources[TRAIN]
-        if shares:
-            shares = {TRAIN: 1.0 - sum(shares.values()), **shares}
-            sources |= split_source(whole, shares, stratify=False if on_error == "skip" else None, seed=seed)
-        if bucketing is not None and whole.random_access:
-            sources[TRAIN] = self._bucketed(whole, sources[TRAIN], bucketing)
-        self._sources = sources
+        self._sources, self.left_out = self._data.sources(shares, seed=seed, shuffle_buffer=shuffle_buffer)
+        train = self._sources.get(TRAIN)
+        if bucketing is not None and train is not None and train.random_access:
+            self._sources[TRAIN] = self._bucketed(train, bucketing)
 
-    def _bucketed(self, whole, train, spread):
-        lengths = sequence_lengths(whole)
-        lengths = lengths[train.indices] if isinstance(train, Subset) else lengths
+    def _bucketed(self, train, spread):
+        lengths = (
+            sequence_lengths(train.source)[train.indices] if isinstance(train, Subset) else sequence_lengths(train)
+        )
         limit = self._encoding.max_length
         if limit is not None:  # what is cut needs no bucket of its own
             lengths = np.minimum(lengths, limit if isinstance(limit, int) else int(np.quantile(lengths, limit)))

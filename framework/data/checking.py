@@ -21,6 +21,7 @@ _CHUNK = 64
 # What TensorFlow and our own readers say, and what kind of fault that is. The first that fits.
 _KINDS = (
     (r"undecodable image", "undecodable image"),
+    (r"label out of range", "label out of range"),
     (r"don't match|data type", "wrong type"),
     (r"is required but could not be found|is missing", "missing feature"),
     (r"Number of .* values|values size|wrong length", "wrong length"),

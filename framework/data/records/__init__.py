@@ -8,6 +8,7 @@ summary         what examples look like, in numbers that can be added up
 sidecar         `dataset.json`, beside the records
 reading         any record at any time, or all of them in turn
 source          records as a source of examples
+kept            what takes a pass over records to know; `labels`, those of all of them
 finding         which files there are, of which split, and what seems to be in them
 data_set        all of it together
 task            the task of a data set

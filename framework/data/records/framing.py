@@ -40,12 +40,14 @@ class CorruptRecordError(BadExampleError):
         reason: What was got and what was expected.
 
     Attributes:
-        reason: As given.
+        file: As given.
         offset: As given.
+        reason: As given.
     """
 
     def __init__(self, file: str, offset: int, reason: str):
         super().__init__(f"{place(file, offset)}: corrupt record: {reason}")
+        self.file = file
         self.offset = offset
         self.reason = reason
 
@@ -123,8 +125,8 @@ def record_length(header: bytes) -> int:
     """
     length, crc = struct.unpack("<QI", header)
     if masked_crc(header[:8]) != crc:
-        hint = " It looks like a gzip file: name it .gz." if header[:2] == b"\x1f\x8b" else ""
-        raise ValueError(f"its length has another checksum.{hint}")
+        hint = "; it looks like a gzip file: name it .gz" if header[:2] == b"\x1f\x8b" else ""
+        raise ValueError(f"its length has another checksum{hint}")
     if length > MAX_RECORD_BYTES:
         raise ValueError(f"a length of {length} bytes, expected at most {MAX_RECORD_BYTES}")
     return length

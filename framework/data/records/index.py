@@ -72,15 +72,21 @@ def load_index(path: str | os.PathLike[str], name: str | None = None) -> Index:
     Raises:
         CorruptRecordError: See `make_index`.
     """
+    return _whole(*readable_index(path, name))
+
+
+def readable_index(path: str | os.PathLike[str], name: str | None = None) -> tuple[Index, CorruptRecordError | None]:
+    """As `load_index`; of a file that is broken the records before that place, and what is wrong there."""
     path = os.fspath(path)
     before = stamp(path)
     for place in places(path):
         index = _unpack(place, before)
         if index is not None:
-            return index
-    index = make_index(path, name)
-    keep_index(path, index, before)
-    return index
+            return index, None
+    index, broken = _look_for_records(path, name or path)
+    if broken is None:
+        keep_index(path, index, before)
+    return index, broken
 
 
 def make_index(path: str | os.PathLike[str], name: str | None = None) -> Index:
@@ -91,15 +97,30 @@ def make_index(path: str | os.PathLike[str], name: str | None = None) -> Index:
             at here.
     """
     path = os.fspath(path)
-    name = name or path
+    return _whole(*_look_for_records(path, name or path))
+
+
+def _whole(index: Index, broken: CorruptRecordError | None) -> Index:
+    if broken is not None:
+        raise broken
+    return index
+
+
+def _look_for_records(path: str, name: str) -> tuple[Index, CorruptRecordError | None]:
     if is_local(path) and not is_gzip(path):
         return _from_headers(path, name)
-    records = [(len(record), masked_crc(record)) for _, record, _ in read_records(path, name)]
+    records, broken = [], None
+    try:
+        for _, record, _ in read_records(path, name):
+            records.append((len(record), masked_crc(record)))
+    except CorruptRecordError as error:
+        broken = error
     lengths, crcs = np.array(records, "<u4").reshape(-1, 2).T
-    return Index(np.ascontiguousarray(lengths), np.ascontiguousarray(crcs))
+    return Index(np.ascontiguousarray(lengths), np.ascontiguousarray(crcs)), broken
 
 
-def _from_headers(path: str, name: str) -> Index:
+def _from_headers(path: str, name: str) -> tuple[Index, CorruptRecordError | None]:
+    broken = None
     with open(path, "rb", buffering=0) as file:
         descriptor, size = file.fileno(), os.fstat(file.fileno()).st_size
         lengths, crcs = bytearray(), bytearray()
@@ -114,7 +135,8 @@ def _from_headers(path: str, name: str) -> Index:
                 if footer + FOOTER_BYTES > size:
                     raise ValueError(f"the file ends {footer + FOOTER_BYTES - size} bytes before it does")
             except ValueError as error:
-                raise CorruptRecordError(name, offset, str(error)) from error
+                broken = CorruptRecordError(name, offset, str(error))
+                break
             at = footer - start
             if at + _FOOTER_AND_HEADER > len(block):
                 block, start, at = os.pread(descriptor, _BLOCK, footer), footer, 0
@@ -122,7 +144,7 @@ def _from_headers(path: str, name: str) -> Index:
             crcs += block[at : at + FOOTER_BYTES]
             header = block[at + FOOTER_BYTES : at + _FOOTER_AND_HEADER]
             offset = footer + FOOTER_BYTES
-    return Index(np.frombuffer(lengths, "<u4"), np.frombuffer(crcs, "<u4"))
+    return Index(np.frombuffer(lengths, "<u4"), np.frombuffer(crcs, "<u4")), broken
 
 
 def keep_index(path: str | os.PathLike[str], index: Index, known_by: Stamp | None = None) -> None:

@@ -9,14 +9,14 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from framework.data.bad_examples import BadExampleError
 from framework.data.records.framing import HEADER_BYTES, CorruptRecordError, masked_crcs, place, read_records
-from framework.data.records.index import Index, load_index
+from framework.data.records.index import Index, readable_index
 
 # A process may often have no more than 1,024 files open.
 _OPEN_FILES = 256
@@ -130,7 +130,7 @@ class LightReader:
     def _found(self) -> RandomReader:
         reader = self._reader()
         if reader is None:
-            indexes = [load_index(path, name) for path, name in zip(self._paths, self._names, strict=True)]
+            indexes = [readable_index(path, name)[0] for path, name in zip(self._paths, self._names, strict=True)]
             reader = RandomReader(self._paths, self._names, indexes)
             self._reader = lambda: reader
         return reader
@@ -173,15 +173,27 @@ class StreamReader:
         names: What they are called in messages.
         counts: How many records each of them has.
         record_bytes: About how long a record is.
+        broken: The numbers of files that have more, which can't be read.
+
+    Attributes:
+        block: How many records of a file come before it is another's turn.
     """
 
-    def __init__(self, paths: Sequence[str], names: Sequence[str], counts: Sequence[int], record_bytes: float):
+    def __init__(
+        self,
+        paths: Sequence[str],
+        names: Sequence[str],
+        counts: Sequence[int],
+        record_bytes: float,
+        broken: Collection[int] = (),
+    ):
         self._paths, self._names, self._counts = list(paths), list(names), list(counts)
-        self._block = max(1, min(_BLOCK_RECORDS, int(_BLOCK_BYTES / max(record_bytes, 1.0))))
+        self._broken = frozenset(broken)
+        self.block = max(1, min(_BLOCK_RECORDS, int(_BLOCK_BYTES / max(record_bytes, 1.0))))
 
     def turns(self) -> Iterator[Turn]:
         """The order in which `blocks` reads."""
-        return turns(self._counts, self._block)
+        return turns(self._counts, self.block)
 
     def blocks(self) -> Iterator[Records]:
         """All records once.
@@ -214,7 +226,8 @@ class StreamReader:
         name, expected = self._names[shard], self._counts[shard]
         count = 0
         try:
-            for offset, record, fault in read_records(self._paths[shard], name):
+            found = read_records(self._paths[shard], name)
+            for offset, record, fault in itertools.islice(found, expected) if shard in self._broken else found:
                 count += 1
                 if fault or count > expected:
                     fault = fault or f"the file has more than the {expected} it should have"

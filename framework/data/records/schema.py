@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
@@ -13,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from framework.data.records.feature_text import feature_text, parse_feature
 from framework.data.sources import Example, Source, feature_specs
+from framework.data.tables.labels import expected_class
 from framework.features import Feature, check_names, parse_examples, serialize_examples
 
 LABEL = "label"
@@ -29,29 +31,45 @@ class Field:
     Attributes:
         feature: What it is when decoded.
         key: Its name in the `tf.Example`.
+        class_names: Of a label that is the name of one of these classes, int64 `[]` when decoded.
     """
 
     feature: Feature
     key: str
+    class_names: tuple[str, ...] | None = None
 
     @property
     def listed(self) -> Feature:
         """What its list holds: int64 instead of float64 and uint64, the same 64 bits; bytes instead of an image."""
+        if self.class_names is not None:
+            return Feature((), "string")
         stored = self.feature.stored
         return Feature(stored.shape, "int64") if stored.dtype in _BITS else stored
 
     def from_list(self, values: tf.Tensor) -> tf.Tensor:
-        """The stored feature from what its list holds."""
+        """The stored feature from what its list holds.
+
+        Raises:
+            tf.errors.InvalidArgumentError: (when run) A label isn't the name of a class.
+        """
+        if self.class_names is not None:
+            ids = self._table.lookup(values)
+            message = f"Label out of range: a value of '{self.key}' isn't the name of a class."
+            with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(ids >= 0), [message])]):
+                return tf.identity(ids)
         stored = self.feature.stored
         return tf.bitcast(values, stored.dtype) if stored != self.listed else values
 
     def to_list(self, values: Any) -> np.ndarray:
         """The opposite of `from_list`."""
+        if self.class_names is not None:
+            return np.array(self.class_names, object)[np.asarray(values)]
         return np.ascontiguousarray(values).view(np.int64) if self.feature.stored != self.listed else np.asarray(values)
 
     def describe(self, default_key: str) -> str:
-        """As text; the key is said where it isn't this one."""
-        return feature_text(self.feature, None if self.key == default_key else self.key)
+        """As text, without the names of classes; the key is said where it isn't this one."""
+        feature = self.feature if self.class_names is None else self.listed
+        return feature_text(feature, None if self.key == default_key else self.key)
 
     @classmethod
     def parse(cls, text: str | Feature, default_key: str) -> Field:
@@ -62,6 +80,17 @@ class Field:
         """
         feature, key = (text, None) if isinstance(text, Feature) else parse_feature(text)
         return cls(feature, key or default_key)
+
+    @functools.cached_property
+    def ids(self) -> dict[bytes, int]:
+        """`{name as it is stored: class id}`."""
+        return {name.encode(): number for number, name in enumerate(self.class_names or ())}
+
+    @functools.cached_property
+    def _table(self) -> tf.lookup.StaticHashTable:
+        with tf.init_scope():  # outside of any graph, with which it would be gone
+            pairs = tf.lookup.KeyValueTensorInitializer([*self.ids], [*self.ids.values()], tf.string, tf.int64)
+            return tf.lookup.StaticHashTable(pairs, -1)
 
 
 class Fault(NamedTuple):
@@ -286,7 +315,8 @@ def list_fault(found: tf.train.Feature, field: Field) -> tuple[str, str] | None:
     expected = _LISTS[feature.storage_dtype]
     if kind != expected:
         hint = "; a float_list holds float32: declare that" if field.feature.dtype == "float64" else ""
-        return "wrong type", f"has the data type {kind}, expected {expected} for {field.feature.dtype}{hint}"
+        what = field.feature.dtype if field.class_names is None else "names of classes"
+        return "wrong type", f"has the data type {kind}, expected {expected} for {what}{hint}"
     values = getattr(found, kind).value
     row = math.prod(axis for axis in feature.shape if axis is not None)
     if len(values) % max(row, 1) if None in feature.shape else len(values) != row:
@@ -294,4 +324,7 @@ def list_fault(found: tf.train.Feature, field: Field) -> tuple[str, str] | None:
     dtype = tf.as_dtype(feature.dtype)
     if values and dtype.is_integer and not (dtype.min <= min(values) and max(values) <= dtype.max):
         return "value out of range", f"has values {min(values)} to {max(values)}, outside the range of {dtype.name}"
+    if field.class_names is not None and values[0] not in field.ids:
+        name = values[0].decode(errors="replace")
+        return "label out of range", f"is {name!r:.100}, expected {expected_class(name, field.class_names)}"
     return None

@@ -8,15 +8,16 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from framework.data.bad_examples import BadExampleError
+from framework.data.bad_examples import BadExample, BadExampleError
 from framework.data.records import framing
-from framework.data.records.index import Index, load_index
+from framework.data.records.framing import CorruptRecordError
+from framework.data.records.index import Index, readable_index
 from framework.data.records.reading import LightReader, RandomReader, StreamReader
 from framework.data.records.schema import Schema
 from framework.data.records.sidecar import Shard
@@ -39,6 +40,13 @@ class RecordSource(Source):
         schema: What is in a record.
         shards: What a sidecar says of these files.
         shuffle_buffer: Of a stream: examples among which the next one of an epoch is drawn.
+        skip_broken: What becomes of local, uncompressed files in which a length is damaged, or that end within a
+            record: what lies before that place is used. What follows can't be found, and is left out.
+
+    Attributes:
+        content: Changes when the records do, or their order.
+        left_out: Where files are broken.
+        lost_share: The share of all bytes that is left out.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -53,6 +61,7 @@ class RecordSource(Source):
         *,
         shards: Sequence[Shard] | None = None,
         shuffle_buffer: int = 10_000,
+        skip_broken: bool = False,
     ):
         self.paths = [os.fspath(path) for path in paths]
         if not self.paths:
@@ -63,36 +72,54 @@ class RecordSource(Source):
         self.shuffle_buffer = shuffle_buffer
         self._reader: RandomReader | None = None
         self._light_reader: LightReader | None = None
-        if all(framing.is_local(path) and not framing.is_gzip(path) for path in self.paths):
-            indexes = self._indexes()
+        is_plain = all(framing.is_local(path) and not framing.is_gzip(path) for path in self.paths)
+        sizes = [framing.stamp(path).size for path in self.paths]
+        broken: dict[int, CorruptRecordError] = {}
+        if is_plain or shards is None:
+            indexes, broken = self._indexes()
+            if broken and not (skip_broken and is_plain):
+                raise next(iter(broken.values()))
+            self._counts = [len(index.lengths) for index in indexes]
+            digests = [index.digest for index in indexes]
+        else:
+            self._counts = [shard.examples for shard in shards]
+        if is_plain:
             self._reader = RandomReader(self.paths, self.names, indexes)
             self._light_reader = LightReader(self._reader)
-            found = [(len(index.lengths), index.digest) for index in indexes]
-        elif shards is None:
-            found = [(len(index.lengths), index.digest) for index in self._indexes()]
-        else:
-            found = [(shard.examples, shard.digest) for shard in shards]
-        sizes = [framing.stamp(path).size for path in self.paths]
         if shards is not None:
-            self._check(sizes, [count for count, _ in found], shards)
-        self.num_examples = sum(count for count, _ in found)
+            self._check(sizes, shards, broken)
+            digests = [digests[number] if number in broken else shard.digest for number, shard in enumerate(shards)]
+        self.num_examples = sum(self._counts)
         if not self.num_examples:
-            raise ValueError(f"There are no records in {', '.join(self.names)}.")
-        self._stream = StreamReader(
-            self.paths, self.names, [count for count, _ in found], sum(sizes) / self.num_examples
-        )
-        digests = [digest for _, digest in found] if shards is None else [shard.digest for shard in shards]
-        content = json.dumps([schema.describe(), digests], sort_keys=True)
-        self._fingerprint = hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+            raise next(iter(broken.values()), ValueError(f"There are no records in {', '.join(self.names)}."))
+        self._stream = StreamReader(self.paths, self.names, self._counts, sum(sizes) / self.num_examples, broken)
+        self.left_out = [
+            BadExample(
+                sum(self._counts[: number + 1]),
+                framing.place(error.file, error.offset),
+                "corrupt record",
+                f"{error.reason}; what follows can't be found, {sizes[number] - error.offset:,} bytes",
+            )
+            for number, error in broken.items()
+        ]
+        self.lost_share = sum(sizes[number] - error.offset for number, error in broken.items()) / sum(sizes)
+        self.content = _digest([digests, None if is_plain else self._stream.block])
+        names = {title: field.class_names for title, field in schema.titled() if field.class_names}
+        self._fingerprint = _digest([schema.describe(), digests, *([names] if names else [])])
 
-    def _indexes(self) -> list[Index]:
-        return [load_index(path, name) for path, name in zip(self.paths, self.names, strict=True)]
+    def _indexes(self) -> tuple[list[Index], dict[int, CorruptRecordError]]:
+        """Those of all files; what is wrong with the broken ones, by their numbers."""
+        found = [readable_index(path, name) for path, name in zip(self.paths, self.names, strict=True)]
+        broken = {number: error for number, (_, error) in enumerate(found) if error is not None}
+        return [index for index, _ in found], broken
 
-    def _check(self, sizes: Sequence[int], counts: Sequence[int], shards: Sequence[Shard]) -> None:
-        for name, size, count, shard in zip(self.names, sizes, counts, shards, strict=True):
+    def _check(self, sizes: Sequence[int], shards: Sequence[Shard], broken: Collection[int]) -> None:
+        for number, (size, count, shard) in enumerate(zip(sizes, self._counts, shards, strict=True)):
             for what, got, expected in (("bytes", size, shard.bytes), ("records", count, shard.examples)):
-                if got != expected:
-                    raise ValueError(f"{name} isn't what was written: {got} {what}, the sidecar says {expected}.")
+                if got != expected and number not in broken:
+                    raise ValueError(
+                        f"{self.names[number]} isn't what was written: {got} {what}, the sidecar says {expected}."
+                    )
 
     @property
     def random_access(self) -> bool:
@@ -128,6 +155,21 @@ class RecordSource(Source):
         # Many at once is quicker, but would pad them to one length.
         examples = blocks.unbatch().map(parsed_alone) if self.schema.is_ragged else blocks.map(parsed).unbatch()
         return examples.apply(tf.data.experimental.assert_cardinality(self.num_examples))
+
+    def raw_records(self) -> Iterator[bytes]:
+        """The records as they lie there, in the order of examples; with random access the damaged ones, too.
+
+        Raises:
+            BadExampleError: A stream has a damaged one.
+        """
+        if self._reader is None:
+            for block in self._stream.blocks():
+                yield from block.records.tolist()
+            return
+        for path, count in zip(self.paths, self._counts, strict=True):
+            # No further: a broken file can't be read to its end.
+            for _, record, _ in itertools.islice(framing.read_records(path), count):
+                yield record
 
     def place(self, index: int) -> str:
         if self._reader is not None:
@@ -192,6 +234,10 @@ def _parsed(schema: Schema, finder: _FaultFinder, *batch: tf.Tensor) -> Example:
     options = tf.data.Options()
     options.autotune.enabled = False
     return Example(*parsed.with_options(options).get_single_element())
+
+
+def _digest(content: Any) -> str:
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def short_names(paths: Sequence[str]) -> list[str]:

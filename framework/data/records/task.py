@@ -46,7 +46,7 @@ def task_of_label(
     """The task that a label speaks for, without a look at the examples.
 
     Classification for a whole number, multi-label classification for several of them, yes or no for a boolean,
-    regression for floating-point numbers.
+    regression for floating-point numbers. Text is the name of a class.
 
     Args:
         label: What it is.
@@ -59,7 +59,13 @@ def task_of_label(
     how = "Give task=, such as {'type': 'Regression'}."
     if isinstance(label, Mapping):
         raise ValueError(f"With the labels {sorted(label)} the task is a Heads of one task each. {how}")
+    if label.dtype == "string" and not label.shape and class_names is not None:
+        return tasks.Classification(num_classes, class_names=class_names)  # type: ignore[arg-type]
+    if label.dtype == "string" and not label.shape:
+        raise ValueError("No task is told by a label string without the names of its classes. Give class_names=.")
     if label.dtype.startswith(("float", "bfloat")) and len(label.shape) <= 1:
+        if num_classes is not None or class_names is not None:
+            raise ValueError(f"num_classes= and class_names= are of classes, the label is {label.dtype}. {how}")
         return tasks.Regression(1 if not label.shape else label.shape[0])  # type: ignore[arg-type]
     if label.dtype == "bool" and not label.shape:
         return tasks.BinaryClassification(class_names=class_names)

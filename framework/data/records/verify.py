@@ -79,6 +79,8 @@ def verify_data_set(
     """`verify` of all splits of a data set; the task is by default what its sidecar says."""
     if task is None and data_set.sidecar and data_set.sidecar.task:
         task = parse_task(data_set.sidecar.task)
+    if task is not None:
+        data_set = data_set.labelled(task)
     for name, paths in data_set.files.items():
         shards = data_set.shards(name)
         yield from verify(paths, data_set.split_schema(name), task=task, shards=shards, on_checked=on_checked)

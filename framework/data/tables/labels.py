@@ -67,12 +67,7 @@ class Labels:
         return ids, missing, wrong
 
     def _expected(self, value: Any) -> str:
-        if self.class_of is None:
-            return "0 or 1"
-        known = list(self.class_of)
-        shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
-        near = did_you_mean(class_name(value), known)
-        return f"one of the classes {shown}" + (f".{near}" if near else "")
+        return "0 or 1" if self.class_of is None else expected_class(class_name(value), list(self.class_of))
 
 
 def class_name(value: Any) -> str:
@@ -80,6 +75,13 @@ def class_name(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return text_of(value) or repr(value)
+
+
+def expected_class(name: str, known: Sequence[str]) -> str:
+    """What should stand where a class of that name does, which isn't known: for messages."""
+    shown = ", ".join(map(repr, known[:10])) + (", ..." if len(known) > 10 else "")
+    near = did_you_mean(name, known)
+    return f"one of the classes {shown}" + (f".{near}" if near else "")
 
 
 def read_labels(

@@ -11,6 +11,7 @@ from framework import Feature, tasks
 from framework.data import records
 from framework.data.checking import skipped_examples
 from framework.data.evaluate import eval_dataset
+from framework.data.sources import ArraySource
 from framework.data.train import Position, train_dataset
 from framework.training.plan import resolve_pipeline
 
@@ -208,6 +209,152 @@ def test_bad_records_are_left_out_where_that_is_wanted(directory, tmp_path):
     clean = pipeline.without_bad({phase: [bad.index for bad in found[phase]] for phase in found})
     batches = eval_dataset(clean, "train", batch_size=500)
     assert sum(len(labels) for _, labels in batches) == pipeline.source("train").num_examples - 1
+
+
+def test_what_lies_before_a_broken_place_is_trained_on(directory, tmp_path):
+    copy = shutil.copytree(directory, tmp_path / "copy")
+    path = copy / "train-00002-of-00003.tfrecord"
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(ValueError, match=r"train-00002-of-00003.tfrecord, offset"):
+        framework.get_pipeline("records")(str(copy))
+    run = framework.fit(
+        "mlp",
+        "records",
+        pipeline_options={"path": str(copy), "on_error": "skip"},
+        run_dir=tmp_path / "run",
+        epochs=1,
+        hparams={"width": 4},
+        verbose=0,
+    )
+    (left_out,) = run.pipeline.left_out
+    assert left_out.place.startswith(path.name)
+    whole = framework.get_pipeline("records")(directory).source("train").num_examples
+    assert run.pipeline.source("train").num_examples == whole - 1
+    assert "skipped_corrupt_record" in (tmp_path / "run" / "history.csv").read_text()
+
+
+def animals(directory, name="animals.tfrecord", count=60, **labels):
+    """Records whose labels are text."""
+    directory.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(directory / name)) as writer:
+        for index in range(count):
+            kind = labels.get(f"at_{index}", ["dog", "cat", "bird"][index % 3])
+            weight = index % 3 + np.random.default_rng(index).normal(scale=0.1)
+            features = {
+                "weight": tf.train.Feature(float_list=tf.train.FloatList(value=[weight])),
+                "kind": tf.train.Feature(bytes_list=tf.train.BytesList(value=[kind.encode()])),
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+    return str(directory)
+
+
+ANIMALS = {"features": {"weight": "float32"}, "labels": "string from kind"}
+
+
+def test_labels_that_are_text_are_classes_to_the_export(tmp_path):
+    path = animals(tmp_path / "data", count=120)
+    run = framework.fit(
+        "mlp",
+        "records",
+        pipeline_options={"path": path, **ANIMALS},
+        run_dir=tmp_path / "run",
+        epochs=30,
+        batch_size=16,
+        optimization=framework.Optimization(learning_rate=0.03),
+        verbose=0,
+    )
+    assert run.best.metrics["val_accuracy"] > 0.9
+    assert run.pipeline.task == tasks.Classification(class_names=["bird", "cat", "dog"])
+    served = tf.saved_model.load(str(run.export_dir)).signatures["serving_default"]
+    names = served(weight=tf.constant([0.0, 1.0, 2.0]))["class_name"].numpy().tolist()
+    assert names == [b"dog", b"cat", b"bird"]
+    # A tenth each, every class by its share: the files know nothing of splits.
+    sizes = {phase: run.pipeline.source(phase).num_examples for phase in ("train", "validation", "test")}
+    assert sizes == {"train": 96, "validation": 12, "test": 12}
+    (test,) = run.pipeline.source("test").batches(12)
+    assert np.bincount(test.labels.numpy()).tolist() == [4, 4, 4]
+    again = framework.Run.load(tmp_path / "run")
+    assert again.evaluate("test") == run.evaluate("test")
+
+
+def test_classes_of_text_that_are_given(tmp_path):
+    make = framework.get_pipeline("records")
+    path = animals(tmp_path / "data", at_7="cow")
+    learned = make(path, **ANIMALS)
+    assert learned.task.class_names == ("bird", "cat", "cow", "dog")
+    given = make(path, **ANIMALS, class_names=["dog", "cat", "bird", "cow"], validation=0, test=0)
+    (batch,) = given.source("train").batches(60)
+    assert batch.labels.numpy()[:8].tolist() == [0, 1, 2, 0, 1, 2, 0, 3]
+    other = make(path, **ANIMALS, class_names=["cat", "dog", "bird", "cow"], validation=0, test=0)
+    assert given.source("train").fingerprint() != other.source("train").fingerprint()
+    task = {"type": "Classification", "num_classes": 4, "label_smoothing": 0.1}
+    assert make(path, **ANIMALS, task=task).task == tasks.Classification(
+        class_names=["bird", "cat", "cow", "dog"], label_smoothing=0.1
+    )
+    with pytest.raises(ValueError, match="num_classes is 3, but there are 4 class_names"):
+        make(path, **ANIMALS, num_classes=3)
+    with pytest.raises(
+        ValueError, match=r"label 'kind' is text, and nobody says which classes there are: .*Regression"
+    ):
+        make(path, **ANIMALS, task={"type": "Regression"})
+    with pytest.raises(ValueError, match="no training split to learn its classes from"):
+        make({"test": f"{path}/*"}, **ANIMALS)
+
+
+def test_yes_and_no(tmp_path):
+    labels = {f"at_{index}": "yes" if index % 2 else "no" for index in range(60)}
+    path = animals(tmp_path / "data", **labels)
+    pipeline = framework.get_pipeline("records")(path, **ANIMALS, task={"type": "BinaryClassification"})
+    assert pipeline.task.class_names == ("no", "yes")
+    task = {"type": "BinaryClassification", "threshold": 0.3}
+    pipeline = framework.get_pipeline("records")(path, **ANIMALS, task=task, class_names=["yes", "no"])
+    assert pipeline.task == tasks.BinaryClassification(class_names=("yes", "no"), threshold=0.3)
+    with pytest.raises(ValueError, match=r"'bird', 'cat', 'dog'.* needs two classes"):
+        framework.get_pipeline("records")(animals(tmp_path / "more"), **ANIMALS, task={"type": "BinaryClassification"})
+
+
+def test_several_labels_one_of_which_is_text(tmp_path):
+    path = animals(tmp_path / "data")
+    options = {"features": {"weight": "float32"}, "labels": {"kind": "string from kind", "size": "float32 from weight"}}
+    kind = tasks.Classification(class_names=["bird", "cat", "dog"])
+    task = tasks.Heads({"kind": kind, "size": tasks.Regression()})
+    pipeline = framework.get_pipeline("records")(path, **options, task=task, validation=0, test=0)
+    (batch,) = pipeline.source("train").batches(60)
+    assert batch.labels["kind"].numpy()[:3].tolist() == [2, 1, 0]
+    unnamed = tasks.Heads({"kind": tasks.Classification(3), "size": tasks.Regression()})
+    with pytest.raises(ValueError, match="nobody says which classes there are"):
+        framework.get_pipeline("records")(path, **options, task=unnamed)
+
+
+def test_a_label_that_is_no_class_is_named_or_skipped(tmp_path):
+    path = animals(tmp_path / "data", "train.tfrecord")
+    animals(tmp_path / "data", "validation.tfrecord", at_5="cow")
+    pipeline = framework.get_pipeline("records")(path, **ANIMALS, on_error="skip", max_bad_share=0.02)
+    says = "label out of range: label (key 'kind') is 'cow', expected one of the classes 'bird', 'cat', 'dog'"
+    with pytest.raises(tf.errors.OpError) as caught:
+        list(pipeline.source("validation").batches(60))
+    assert says in str(caught.value)
+    found = skipped_examples(pipeline)
+    ((bad,),) = found.values()
+    assert (bad.index, bad.kind, bad.place.partition(",")[0]) == (5, "label out of range", "validation.tfrecord")
+    assert says in bad.reason
+
+
+def test_splits_that_are_not_there_are_made_where_that_is_wanted(directory, tmp_path):
+    make = framework.get_pipeline("records")
+    whole = make(animals(tmp_path / "data", "train.tfrecord"), **ANIMALS, validation=0, test=0)
+    assert [whole.has(phase) for phase in ("train", "validation", "test")] == [True, False, False]
+    parts = make(str(tmp_path / "data"), **ANIMALS, validation=0.25, test=0, seed=3)
+    train, validation = parts.source("train"), parts.source("validation")
+    assert sorted([*train.indices, *validation.indices]) == list(range(60))
+    assert len(validation.indices) == 15
+    assert np.bincount(next(iter(validation.batches(15))).labels.numpy()).tolist() == [5, 5, 5]
+    again = make(str(tmp_path / "data"), **ANIMALS, validation=0.25, test=0, seed=3)
+    assert again.source("validation").indices.tolist() == validation.indices.tolist()
+    # What describes itself says that there is no such split, too.
+    sidecar = records.write(ArraySource({"x": np.arange(9.0)}, np.arange(9) % 3), tmp_path / "own")
+    assert list(sidecar.splits) == ["train"]
+    assert not make(str(tmp_path / "own"), num_classes=3).has("validation")
 
 
 def test_nothing_there(tmp_path):

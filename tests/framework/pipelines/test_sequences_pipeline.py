@@ -236,6 +236,24 @@ def test_records_of_others(tmp_path):
     assert [said.source(phase).num_examples for phase in ("train", "validation", "test")] == [48, 6, 6]
 
 
+def test_labels_that_are_text(tmp_path):
+    data = [(features, ["falls", "rises"][label]) for features, label in examples(60, 1)]
+    records.write(data, tmp_path, features=DECLARED, kind=records.SequenceSchema)
+    pipeline = SEQUENCES(str(tmp_path))
+    assert pipeline.task == tasks.Classification(class_names=["falls", "rises"])
+    expected = [label for _, label in examples(60, 1)]
+    for phase in ("train", "validation", "test"):
+        source = pipeline.source(phase)
+        indices = (source.source if isinstance(source, BucketedSource) else source).indices
+        (batch,) = source.batches(60)
+        assert batch.labels.numpy().tolist() == [expected[index] for index in indices]
+
+
+def test_files_for_a_test_alone(curves):
+    pipeline = SEQUENCES({"test": f"{curves}/validation-*"}, {"points": "float32(None, 2)"}, "int64", num_classes=2)
+    assert [pipeline.has(phase) for phase in ("train", "validation", "test")] == [False, False, True]
+
+
 def test_compressed_files_are_a_stream(tmp_path):
     records.write(
         list(examples(40, 0)),
@@ -284,7 +302,7 @@ def test_bad_records_are_named_or_skipped(curves, tmp_path):
     options = {"features": said["features"], "labels": said["labels"], "num_classes": 2}
     place = r"train.tfrecord, offset \d+: wrong length: its feature lists have different numbers of steps"
     with pytest.raises(tf.errors.OpError, match=place):
-        SEQUENCES(str(tmp_path), **options)
+        list(SEQUENCES(str(tmp_path), **options, validation=0, test=0).source("train").batches(60))
     skipping = SEQUENCES(str(tmp_path), **options, on_error="skip", max_bad_share=0.3)
     ((phase, (bad,)),) = skipped_examples(skipping).items()
     assert (bad.kind, bad.place.partition(",")[0]) == ("wrong length", "train.tfrecord")

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from framework.data.records import CorruptRecordError, Index, load_index, make_index
-from framework.data.records.index import keep_index
+from framework.data.records.index import keep_index, readable_index
 
 RECORDS = [bytes(length % 251 for _ in range(length)) for length in (0, 1, 70_000, 5, 0, 300, 65_536, 2)]
 
@@ -118,6 +118,17 @@ def test_a_file_that_was_cut_off_is_refused(file):
     with pytest.raises(CorruptRecordError, match=f"offset {make_index_offsets()[-1]}: corrupt record: the file ends 5"):
         load_index(file)
     assert not kept(file).exists()
+
+
+def test_of_a_file_that_was_cut_off_the_rest_can_be_read(file):
+    whole = make_index(file)
+    file.write_bytes(file.read_bytes()[:-5])
+    index, broken = readable_index(file)
+    assert index.lengths.tolist() == whole.lengths.tolist()[:-1]
+    assert (broken.file, broken.offset) == (str(file), make_index_offsets()[-1])
+    assert not kept(file).exists()  # or it would pass for a whole one's
+    with pytest.raises(CorruptRecordError):
+        load_index(file)
 
 
 def make_index_offsets():

@@ -160,10 +160,16 @@ def test_tasks_that_cannot_be(description, says):
         (Feature((5,), "int64"), {}, tasks.MultiLabelClassification(5)),
         (Feature((), "float32"), {}, tasks.Regression()),
         (Feature((3,), "float64"), {}, tasks.Regression(3)),
+        (Feature((), "string"), {"class_names": ["a", "b"]}, tasks.Classification(class_names=["a", "b"])),
     ],
 )
 def test_a_label_speaks_for_its_task(label, arguments, task):
     assert task_of_label(label, **arguments) == task
+
+
+def test_amounts_have_no_classes():
+    with pytest.raises(ValueError, match="are of classes, the label is float32"):
+        task_of_label(Feature(), num_classes=3)
 
 
 @pytest.mark.parametrize(

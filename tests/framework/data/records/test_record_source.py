@@ -194,6 +194,68 @@ def test_a_damaged_record_is_named_and_the_others_are_read(directories, tmp_path
     assert (bad.index, bad.kind, bad.place) == (13, "corrupt record", "train-00001-of-00004.tfrecord, offset 0")
 
 
+def break_length(path, offset):
+    flip(path, offset)  # of a record's header: what follows can't be found
+
+
+@pytest.mark.parametrize("sidecar", [True, False])
+def test_of_broken_files_what_comes_before_that_place_is_used_where_that_is_wanted(directories, tmp_path, sidecar):
+    directory = copy_of(directories["random"], tmp_path)
+    found = [offset for offset, _, _ in records.read_records(str(directory / "train-00002-of-00004.tfrecord"))]
+    break_length(directory / "train-00002-of-00004.tfrecord", found[10])
+    path = directory / "train-00003-of-00004.tfrecord"
+    os.truncate(path, path.stat().st_size - 3)
+    whole = DataSet.find(directory)
+
+    def source(**settings):
+        paths = sorted(directory.glob("train-*"))
+        return RecordSource(paths, whole.schema, shards=whole.shards("train") if sidecar else None, **settings)
+
+    with pytest.raises(BadExampleError, match=r"train-00002-of-00004.tfrecord, offset \d+: .* another checksum"):
+        source()
+    kept = source(skip_broken=True)
+    labels = [*range(36), *range(39, 52)]
+    assert kept.num_examples == len(labels)
+    assert kept.gather(tf.range(kept.num_examples, dtype=tf.int64)).labels.numpy().tolist() == labels
+    assert sorted(int(example.labels) for example in kept.stream()) == labels
+    assert [(bad.index, bad.kind) for bad in kept.left_out] == [(36, "corrupt record"), (49, "corrupt record")]
+    assert kept.left_out[0].place == f"train-00002-of-00004.tfrecord, offset {found[10]}"
+    assert "what follows can't be found" in kept.left_out[0].reason
+    lost = directories["random"] / "train-00002-of-00004.tfrecord"
+    total = sum(path.stat().st_size for path in directory.glob("train-*"))
+    assert kept.lost_share == pytest.approx((lost.stat().st_size - found[10]) / total, abs=0.03)
+    assert kept.fingerprint() != DataSet.find(directories["random"]).source("train").fingerprint()
+    assert len([*kept.raw_records()]) == len(labels)
+    held, light = weakref.ref(kept._reader), kept._light_reader
+    del kept
+    gc.collect()
+    assert held() is None
+    assert len(light.read(np.arange(49))) == 49
+
+
+def test_more_than_may_be_lost_is_refused(directories, tmp_path):
+    directory = copy_of(directories["random"], tmp_path)
+    path = directory / "train-00000-of-00004.tfrecord"
+    break_length(path, 0)
+    for share, is_refused in ((0.2, True), (0.3, False)):
+        data_set = DataSet.find(directory, policy=framework.BadExamples("skip", share))
+        if is_refused:
+            with pytest.raises(BadExampleError, match=r"checksum; .*: 23\...% of the train split can't be read"):
+                data_set.source("train")
+        else:
+            assert data_set.source("train").num_examples == NUM_EXAMPLES - 13
+    alone = {"path": [path], "schema": DataSet.find(directory).schema}
+    with pytest.raises(BadExampleError, match="offset 0: corrupt record"):
+        RecordSource(alone["path"], alone["schema"], skip_broken=True)
+
+
+def test_a_broken_stream_is_refused(directories, tmp_path):
+    path = tmp_path / "train.gz"
+    path.write_bytes((directories["stream"] / "train-00001-of-00004.tfrecord.gz").read_bytes()[:-20])
+    with pytest.raises(BadExampleError, match="corrupt record"):
+        RecordSource([path], DataSet.find(directories["stream"]).schema, skip_broken=True)
+
+
 def test_a_damaged_stream_says_where(directories, tmp_path):
     directory = copy_of(directories["stream"], tmp_path)
     path = directory / "train-00001-of-00004.tfrecord.gz"

@@ -249,6 +249,40 @@ def test_what_is_no_example(record):
     assert f"{len(record)} bytes are no tf.Example" in str(fault)
 
 
+def test_a_label_that_is_text_becomes_a_class_id():
+    label = Field(Feature((), "int64"), "kind", ("cat", "dog", "ü"))
+    schema = Schema({"x": Field(Feature(), "x")}, label)
+    assert schema.spec.labels == tf.TensorSpec((None,), tf.int64)
+    assert schema.describe()["labels"] == "string from kind"
+    assert schema.lists["kind"] == "bytes_list"
+    example = Example({"x": np.zeros(3, np.float32)}, np.array([2, 0, 1]))
+    written = schema.serialize(example)
+    assert tf.train.Example.FromString(written[0]).features.feature["kind"].bytes_list.value == ["ü".encode()]
+    dataset = tf.data.Dataset.from_tensors(written.tolist()).map(schema.parse)
+    for parsed in (schema.parse(tf.constant(written.tolist())), *dataset):
+        assert parsed.labels.numpy().tolist() == [2, 0, 1]
+    assert schema.fault(written[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "says"),
+    [
+        (b"dig", "label out of range", "is 'dig', expected one of the classes 'cat', 'dog'. Did you mean 'dog'?"),
+        (b"", "label out of range", "is '', expected one of the classes 'cat', 'dog'"),
+        (b"\xff", "label out of range", "is '\ufffd', expected"),
+        (1, "wrong type", "has the data type int64_list, expected bytes_list for names of classes"),
+    ],
+)
+def test_a_label_that_is_no_class_is_named_and_is_an_error_of_the_parser_too(value, kind, says):
+    schema = Schema({"x": Field(Feature(), "x")}, Field(Feature((), "int64"), "kind", ("cat", "dog")))
+    (record,) = proto(x=[0.5], kind=[value])
+    fault = schema.fault(record)
+    assert (fault.kind, fault.feature) == (kind, "label (key 'kind')")
+    assert fault.reason.startswith(says)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        schema.parse(tf.constant([record]))
+
+
 def test_a_float_list_is_not_taken_for_float64():
     fault = Schema.parse_description({"a": "float64(2)"}, "int64").fault(proto(**GOOD)[0])
     assert "a float_list holds float32: declare that" in fault.reason

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from framework.data import records
-from framework.data.sequences import lengths as module
+from framework.data.records import kept as module
 from framework.data.sequences.lengths import sequence_lengths
 from framework.features import Feature
 
@@ -23,18 +23,18 @@ def test_lengths_are_counted_once_and_kept(tmp_path, monkeypatch, read_only):
     expected = [3, 0, 5, 1, 4, 2, 6]
     source = write(tmp_path / "data", expected, layout=records.Layout(shards=2))
     if read_only:  # another user's folder; permissions don't stop root
-        saving = np.save
+        saving = np.savez
 
-        def refused(file, array):
+        def refused(file, **arrays):
             if (tmp_path / "data") in map(type(tmp_path), [os.path.dirname(os.path.dirname(file.name))]):
                 raise OSError("read-only")
-            saving(file, array)
+            saving(file, **arrays)
 
-        monkeypatch.setattr(module.np, "save", refused)
+        monkeypatch.setattr(module.np, "savez", refused)
     assert sequence_lengths(source).tolist() == expected
-    kept = list((tmp_path / "cache" if read_only else tmp_path / "data" / ".index").rglob("*.lengths.npy"))
+    kept = list((tmp_path / "cache" if read_only else tmp_path / "data" / ".index").rglob("*.npz"))
     assert len(kept) == 1
-    monkeypatch.setattr(module, "_lengths", None)  # which isn't needed any more
+    monkeypatch.setattr(records.RecordSource, "raw_records", None)  # which isn't needed any more
     assert sequence_lengths(source).tolist() == expected
     assert (
         sequence_lengths(records.DataSet.find(tmp_path / "data", kind=records.SequenceSchema).source("train"))[2] == 5
@@ -44,16 +44,20 @@ def test_lengths_are_counted_once_and_kept(tmp_path, monkeypatch, read_only):
 def test_other_data_are_counted_anew(tmp_path):
     assert sequence_lengths(write(tmp_path / "a", [3, 1])).tolist() == [3, 1]
     (tmp_path / "b").mkdir()
-    kept = next((tmp_path / "a" / ".index").glob("*.lengths.npy"))
+    kept = next((tmp_path / "a" / ".index").glob("*.npz"))
     source = write(tmp_path / "b", [2, 2])
     (tmp_path / "b" / ".index" / kept.name).write_bytes(kept.read_bytes())
     assert sequence_lengths(source).tolist() == [2, 2]
 
 
-def test_what_was_kept_may_be_damaged(tmp_path):
+@pytest.mark.parametrize(
+    "damage", [lambda data: b"junk", lambda data: b"", lambda data: data[:-9], lambda data: data[9:]]
+)
+def test_what_was_kept_may_be_damaged(tmp_path, damage):
     source = write(tmp_path, [3, 1])
     sequence_lengths(source)
-    next((tmp_path / ".index").glob("*.lengths.npy")).write_bytes(b"junk")
+    kept = next((tmp_path / ".index").glob("*.npz"))
+    kept.write_bytes(damage(kept.read_bytes()))
     assert sequence_lengths(source).tolist() == [3, 1]
 
 
