@@ -8,8 +8,9 @@ records, an index or the `dataset.json`: bits flipped; bytes cut off, inserted, 
 2**64 - 1 with the right checksum; records swapped, repeated, left out; garbage with the right checksum. The time of
 last change is sometimes kept, so that an index of what was there before is used.
 
-Then everything is read, at random and as a stream, and verified. Fine is an error of the kinds that readers promise,
-or examples of which each is one of the originals, to the bit. Not fine: another error, an example that never was, a
+Then everything is read, at random and as a stream, and verified; what is refused is read once more by a reader that
+skips what is broken. Fine is an error of the kinds that readers promise, or examples of which each is one of the
+originals, to the bit. Not fine: another error, an example that never was, a
 process that dies or takes more and more memory.
 """
 
@@ -202,16 +203,21 @@ class Campaign:
         if len(self.originals) != _EXAMPLES:
             raise RuntimeError("The undamaged data set isn't read as it was written.")
 
-    def read(self, directory: pathlib.Path, *, has_sidecar: bool, also_stream: bool) -> Iterator[tuple[str, tuple]]:
+    def read(
+        self, directory: pathlib.Path, *, has_sidecar: bool, also_stream: bool, skip_broken: bool = False
+    ) -> Iterator[tuple[str, tuple]]:
         """Where each example lies, and its bytes; reads on after what can't be read, where that is possible."""
         import tensorflow as tf
 
+        import framework
         from framework.data import records
 
         if has_sidecar:
-            source = records.DataSet.find(directory).source("train")
+            policy = framework.BadExamples("skip" if skip_broken else "raise", 0.99)
+            source = records.DataSet.find(directory, policy=policy).source("train")
         else:
-            source = records.RecordSource(records.find_files(f"{directory}/train-*"), self.schema)
+            paths = records.find_files(f"{directory}/train-*")
+            source = records.RecordSource(paths, self.schema, skip_broken=skip_broken)
         if source.random_access:
             everything = range(source.num_examples)
             for first in range(0, len(everything), 8):
@@ -246,16 +252,23 @@ class Campaign:
             directory = pathlib.Path(temporary, "data")
             shutil.copytree(self.base / ("gzip" if case.compressed else "plain"), directory)  # with the times
             how = f"{'gzip ' if case.compressed else ''}{case.target} {damage(directory, case, random)}"
-            verdict = "only originals"
-            try:
-                found = self.read(directory, has_sidecar=case.has_sidecar, also_stream=case.also_stream)
-                for place, example in found:
-                    if example not in self.originals:
-                        return f"WRONG EXAMPLE at {place}: {example}", how
-            except Exception as error:
-                if not isinstance(error, (ValueError, OSError, tf.errors.OpError)) or isinstance(error, UnicodeError):
-                    return f"WRONG ERROR {error!r}", how
-                verdict = "refused"
+            verdict = "refused"
+            for skip_broken in (False, True):
+                try:
+                    for place, example in self.read(
+                        directory,
+                        has_sidecar=case.has_sidecar,
+                        also_stream=case.also_stream,
+                        skip_broken=skip_broken,
+                    ):
+                        if example not in self.originals:
+                            return f"WRONG EXAMPLE at {place}: {example}", how
+                    verdict = verdict if skip_broken else "only originals"
+                    break
+                except Exception as error:
+                    kinds = (ValueError, OSError, tf.errors.OpError)
+                    if not isinstance(error, kinds) or isinstance(error, UnicodeError):
+                        return f"WRONG ERROR {error!r}", how
             try:
                 paths = records.find_files(f"{directory}/train-*")
                 problems = sum(1 for _ in records.verify(paths, self.schema))

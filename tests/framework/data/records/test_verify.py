@@ -117,6 +117,15 @@ def test_files_that_are_not_there(directory):
     assert kinds(verify([path], schema)) == [("missing file", None)]
 
 
+def test_labels_that_are_text(tmp_path):
+    data = [({"x": index}, name) for index, name in enumerate(["cat", "dog", "cow", "cat"])]
+    write(data, tmp_path, task=tasks.Classification(class_names=["cat", "dog"]))
+    (problem,) = verify_data_set(DataSet.find(tmp_path))
+    assert (problem.kind, problem.feature) == ("label out of range", "label")
+    assert "is 'cow', expected one of the classes 'cat', 'dog'" in problem.reason
+    assert list(verify_data_set(DataSet.find(tmp_path), tasks.Classification(class_names=["cat", "cow", "dog"]))) == []
+
+
 def test_a_task_that_the_sidecar_does_not_say(directory):
     data_set = DataSet.find(directory)
     assert len(list(verify_data_set(data_set, tasks.Classification(2)))) == NUM_EXAMPLES // 3
