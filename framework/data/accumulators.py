@@ -71,6 +71,8 @@ class Moments(Accumulator):
                 self._sums[1].add(part)
 
     def merge(self, other: Moments) -> None:
+        if not other._sums:
+            return
         if not self._sums:
             self._sums = [ExactSum(total.shape) for total in other._sums]
         self._count = self._count + other._count

@@ -169,7 +169,8 @@ def lengths(values: Any) -> np.ndarray:
     values = np.asarray(values)
     if values.ndim == 1:
         return np.fromiter((len(value) for value in values.tolist()), np.int64, len(values))
-    used = (values != (b"" if values.dtype.kind in "OSU" else 0)).reshape(*values.shape[:2], -1).any(axis=2)
+    used = values != (b"" if values.dtype.kind in "OSU" else 0)
+    used = used.any(axis=tuple(range(2, values.ndim)))
     return np.where(used, np.arange(1, used.shape[1] + 1), 0).max(axis=1, initial=0)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import pathlib
 import sys
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -122,8 +123,11 @@ class Statistics(Mapping[str, np.ndarray]):
 
     def save(self, path: pathlib.Path) -> None:
         """Writes an `.npz` file atomically."""
-        with files.replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **self._arrays)  # type: ignore[arg-type]
+        # As np.savez does it, which can't take an array that is called "file".
+        with files.replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+            for name, array in self._arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, array, allow_pickle=False)
 
     @classmethod
     def load(cls, path: pathlib.Path) -> Statistics:

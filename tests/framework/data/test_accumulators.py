@@ -141,6 +141,15 @@ def test_nothing_seen():
     assert Vocabulary().result().tolist() == []
 
 
+@pytest.mark.parametrize("make", [Moments, Ranges, lambda: Quantiles([0.5]), MissingShare, lambda: ClassCounts(3)])
+def test_a_worker_that_has_seen_nothing_changes_nothing(make):
+    values = np.array([2, 1, 2])
+    alone = bits(fed(make, [values]).result())
+    for one, other in ((fed(make, [values]), make()), (make(), fed(make, [values]))):
+        one.merge(other)
+        assert bits(one.result()) == alone
+
+
 def test_ranges_keep_their_dtype():
     ranges = fed(Ranges, [np.array([[3, 200]], np.uint8), np.array([[7, 100]], np.uint8)]).result()
     assert (ranges["min"].tolist(), ranges["max"].tolist(), ranges["max"].dtype) == ([3, 100], [7, 200], np.uint8)
@@ -174,6 +183,7 @@ def test_lengths_of_texts_and_sequences():
     assert lengths(np.array([[b"a", b"", b"b", b""], [b"", b"", b"", b""]], object)).tolist() == [3, 0]
     assert lengths(np.array([[0, 7, 0], [1, 2, 3]])).tolist() == [2, 3]
     assert lengths(np.array([[[0, 0], [0, 0.5], [0, 0]]])).tolist() == [2]
+    assert lengths(np.zeros((2, 0))).tolist() == lengths(np.zeros((2, 0, 3))).tolist() == [0, 0]
     texts = np.array([b"x" * length for length in range(1, 101)], object)
     found = fed(lambda: Quantiles((0.5, 0.95, 1.0), of=lengths, name="lengths"), [texts]).result()
     assert found["lengths"].tolist() == [50, 95, 100]

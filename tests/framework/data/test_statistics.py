@@ -201,7 +201,8 @@ def test_several_indices_for_unknown_values():
 
 
 def test_saved_statistics_come_back(tmp_path):
-    statistics = Statistics({"x/mean": np.float32([1.5]), "v": ["ü", "b"], "ids": [3, 1], "flag": True})
+    arrays = {"x/mean": np.float32([1.5]), "v": ["ü", "b"], "ids": [3, 1], "flag": True}
+    statistics = Statistics(arrays | {"file": ["a.txt"], "allow_pickle": [0]})
     statistics.save(tmp_path / "statistics.npz")
     loaded = Statistics.load(tmp_path / "statistics.npz")
     assert list(loaded) == list(statistics)
