@@ -122,35 +122,38 @@ def test_usage(argv, says, run_script, tmp_path, monkeypatch):
 
 
 def test_a_killed_call_goes_on(tmp_path):
-    """Killed as soon as some files are there; the same command then makes what an undisturbed one makes."""
-    module = tmp_path / "slow_data.py"
+    """Killed in the middle of a file; the same command then makes what an undisturbed one makes."""
+    module = tmp_path / "stuck_data.py"
     module.write_text(
-        "import time\n"
+        "import pathlib, time\n"
         "import numpy as np\n"
         "import framework\n"
-        "class Slow(framework.ArraySource):\n"
+        "class Stuck(framework.ArraySource):\n"
         "    def gather(self, indices):\n"
-        "        time.sleep(0.05)\n"
+        "        while int(indices[-1]) >= 850 and pathlib.Path('stuck').exists():\n"
+        "            time.sleep(0.01)\n"
         "        return super().gather(indices)\n"
-        "@framework.register_pipeline(name='slow')\n"
-        "class SlowData(framework.Pipeline):\n"
+        "@framework.register_pipeline(name='stuck')\n"
+        "class StuckData(framework.Pipeline):\n"
         "    features = {'x': framework.Feature((4,), 'float32')}\n"
         "    task = framework.tasks.Regression()\n"
         "    def source(self, phase):\n"
         "        x = np.random.default_rng(0).normal(size=(2000, 4)).astype(np.float32)\n"
-        "        return Slow({'x': x}, x.sum(axis=1)) if phase == 'train' else None\n"
+        "        return Stuck({'x': x}, x.sum(axis=1)) if phase == 'train' else None\n"
     )
-    command = [sys.executable, str(SCRIPTS / "make_records.py"), "--import", "slow_data", "--pipeline=slow"]
+    command = [sys.executable, str(SCRIPTS / "make_records.py"), "--import", "stuck_data", "--pipeline=stuck"]
     command += ["--to=data", "--shards=16", "--threads=2"]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    (tmp_path / "stuck").touch()
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while len(files_in(tmp_path / "data")) < 4 and process.poll() is None and time.monotonic() < deadline:
+    while len(files_in(tmp_path / "data")) < 6 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     before = {path: path.stat().st_mtime_ns for path in files_in(tmp_path / "data")}
-    assert 4 <= len(before) < 16
+    assert len(before) == 6  # of 125 examples each; the seventh has the example that is waited for
+    (tmp_path / "stuck").unlink()
     assert not records.Sidecar.exists(tmp_path / "data")
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=300)
     assert {path: path.stat().st_mtime_ns for path in before} == before
