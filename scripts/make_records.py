@@ -43,6 +43,7 @@ def define_flags(flags: command_line.Flags) -> None:
         flags.value("shards", int, 1, "Files of the largest split; smaller splits have fewer.")
         flags.switch("gzip", False, "Compress. Then files are read as a stream; encoded images gain nothing.")
         flags.value("threads", int | None, None, "Files written at a time; by default one for each processor.")
+        flags.switch("sequences", False, "Write tf.train.SequenceExamples; files without a dataset.json hold such.")
     with flags.heading("What is looked at"):
         flags.text("describe", None, "Say what is in a data set: a directory, or a pattern such as 'data/*.tfrecord'.")
         flags.text(
@@ -50,7 +51,6 @@ def define_flags(flags: command_line.Flags) -> None:
         )
         flags.texts("feature", "Of files without a dataset.json: name=text, such as age=float32. As often as needed.")
         flags.text("label", None, "Of files without a dataset.json: such as 'int64 from class'.")
-        flags.switch("sequences", False, "Files without a dataset.json hold tf.train.SequenceExamples.")
         flags.value("num_classes", int | None, None, "Of a whole-numbered label, whose range is then checked.")
 
 
@@ -81,6 +81,7 @@ def write(values: absl_flags.FlagValues) -> None:
         layout=records.Layout(values.shards, values.gzip, values.threads),
         phases=phases,
         made_from={"pipeline": values.pipeline, "options": plain(pipeline.options)},
+        kind=records.SequenceSchema if values.sequences else records.Schema,
         on_written=progress(f"Writing {total:,} examples to {values.to}", total),
     )
     print(f"{values.to}\n{command_line.table(list(split_rows(sidecar)))}")

@@ -77,6 +77,12 @@ def test_sequences(tmp_path, run_script):
         0,
         f"{tmp_path}/data: 6 records, nothing wrong\n",
     )
+    option = f"path={tmp_path}/data"
+    argv = ["--pipeline=sequences", "--sequences", "--option", option, "--option", "validation=0", "--option", "test=0"]
+    code, out, err = run_script("make_records", *argv, "--option", "num_classes=2", f"--to={tmp_path}/again")
+    assert code == 0, err
+    again, sidecar = (records.Sidecar.load(tmp_path / name) for name in ("again", "data"))
+    assert (again.schema, again.splits["train"].shards) == (sidecar.schema, sidecar.splits["train"].shards)
     others = f"{tmp_path}/data/train-*"
     code, out, _ = run_script("make_records", f"--describe={others}")
     assert "float32(None, 2)" in out

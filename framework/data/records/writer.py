@@ -78,6 +78,7 @@ def write_pipeline(
     layout: Layout | None = None,
     phases: Sequence[str] = PHASES,
     made_from: Mapping[str, Any] | None = None,
+    kind: type[Schema] = Schema,
     on_written: Callable[[int], Any] | None = None,
 ) -> Sidecar:
     """Writes the examples of a pipeline as they lie in its sources: neither decoded nor augmented nor preprocessed.
@@ -88,6 +89,7 @@ def write_pipeline(
         layout: Of the training split; smaller splits have fewer files.
         phases: The splits to write; those that the pipeline hasn't are passed over.
         made_from: The pipeline's name and options, for the record.
+        kind: See `write`.
         on_written: See `write`.
 
     Raises:
@@ -98,7 +100,7 @@ def write_pipeline(
     present = [phase for phase in phases if pipeline.has(phase)]
     if not present:
         raise ValueError(f"{pipeline.name} has none of the splits {list(phases)}.")
-    feeds = {phase: SourceFeed(pipeline.require_source(phase), pipeline.features) for phase in present}
+    feeds = {phase: SourceFeed(pipeline.require_source(phase), pipeline.features, kind) for phase in present}
     most = max(feed.num_examples for feed in feeds.values())
     about = {"task": pipeline.task.describe(), "made_from": made_from}
     for phase, feed in feeds.items():
