@@ -124,8 +124,11 @@ class Ranges(Accumulator):
 
     def result(self) -> dict[str, np.ndarray]:
         """`min` and `max`, of the values' own dtype; NaN where there was no value."""
-        none = self._low is None
-        return {"min": np.asarray(np.nan if none else self._low), "max": np.asarray(np.nan if none else self._high)}
+        if self._low is None:
+            return {"min": np.asarray(np.nan), "max": np.asarray(np.nan)}
+        # Of 0.0 and -0.0 either may be the smaller one: the order of the values would decide.
+        low, high = (extreme + 0.0 if extreme.dtype.kind == "f" else extreme for extreme in (self._low, self._high))
+        return {"min": np.asarray(low), "max": np.asarray(high)}
 
 
 class MissingShare(Accumulator):

@@ -150,6 +150,13 @@ def test_a_worker_that_has_seen_nothing_changes_nothing(make):
         assert bits(one.result()) == alone
 
 
+def test_zeros_have_no_sign():
+    for values in ([0.0, -0.0], [-0.0, 0.0], [-0.0]):
+        ranges = fed(Ranges, [np.array(values, np.float16)]).result()
+        assert [np.signbit(ranges[name]).item() for name in ("min", "max")] == [False, False]
+        assert ranges["min"].dtype == np.float16
+
+
 def test_ranges_keep_their_dtype():
     ranges = fed(Ranges, [np.array([[3, 200]], np.uint8), np.array([[7, 100]], np.uint8)]).result()
     assert (ranges["min"].tolist(), ranges["max"].tolist(), ranges["max"].dtype) == ([3, 100], [7, 200], np.uint8)
