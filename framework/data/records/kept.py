@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import json
 import math
 import zipfile
@@ -47,6 +46,6 @@ def kept(source: RecordSource, what: str, make: Callable[[], Mapping[str, np.nda
 
 def number_each(source: RecordSource, number: Callable[[bytes], int], title: str) -> np.ndarray:
     """A number of every record, int64 `[examples]`; there is a progress bar with this title."""
-    numbers = map(number, source.raw_records())
-    parts = (np.fromiter(itertools.islice(numbers, _CHUNK), np.int64) for _ in range(0, source.num_examples, _CHUNK))
-    return np.concatenate([*progress(parts, title, total=math.ceil(source.num_examples / _CHUNK))])
+    numbers, count = map(number, source.raw_records()), source.num_examples
+    parts = (np.fromiter(numbers, np.int64, min(_CHUNK, count - first)) for first in range(0, count, _CHUNK))
+    return np.concatenate([*progress(parts, title, total=math.ceil(count / _CHUNK))])

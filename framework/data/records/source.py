@@ -93,16 +93,9 @@ class RecordSource(Source):
         if not self.num_examples:
             raise next(iter(broken.values()), ValueError(f"There are no records in {', '.join(self.names)}."))
         self._stream = StreamReader(self.paths, self.names, self._counts, sum(sizes) / self.num_examples, broken)
-        self.left_out = [
-            BadExample(
-                sum(self._counts[: number + 1]),
-                framing.place(error.file, error.offset),
-                "corrupt record",
-                f"{error.reason}; what follows can't be found, {sizes[number] - error.offset:,} bytes",
-            )
-            for number, error in broken.items()
-        ]
-        self.lost_share = sum(sizes[number] - error.offset for number, error in broken.items()) / sum(sizes)
+        lost = {number: sizes[number] - error.offset for number, error in broken.items()}
+        self.lost_share = sum(lost.values()) / sum(sizes)
+        self.left_out = [self._rest(number, error, lost[number]) for number, error in broken.items()]
         self.content = _digest([digests, None if is_plain else self._stream.block])
         names = {title: field.class_names for title, field in schema.titled() if field.class_names}
         self._fingerprint = _digest([schema.describe(), digests, *([names] if names else [])])
@@ -112,6 +105,12 @@ class RecordSource(Source):
         found = [readable_index(path, name) for path, name in zip(self.paths, self.names, strict=True)]
         broken = {number: error for number, (_, error) in enumerate(found) if error is not None}
         return [index for index, _ in found], broken
+
+    def _rest(self, number: int, error: CorruptRecordError, num_bytes: int) -> BadExample:
+        """What can't be read of a broken file."""
+        place = framing.place(error.file, error.offset)
+        reason = f"{error.reason}; what follows can't be found, {num_bytes:,} bytes"
+        return BadExample(sum(self._counts[: number + 1]), place, "corrupt record", reason)
 
     def _check(self, sizes: Sequence[int], shards: Sequence[Shard], broken: Collection[int]) -> None:
         for number, (size, count, shard) in enumerate(zip(sizes, self._counts, shards, strict=True)):
