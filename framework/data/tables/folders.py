@@ -63,11 +63,8 @@ class FolderTable(Table):
 
     def _read(self, path: str) -> str:
         path = os.path.join(self.place, path)
-        try:
-            with self._reading.lines(path) as file:
-                return file.read()
-        except UnicodeError as error:
-            raise self._reading.undecodable(path, error) from error
+        with self._reading.lines(path) as file:
+            return file.read()
 
 
 def own_splits(path: Any, validation: Any, test: Any) -> tuple[Any, Any, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from framework.data.tables.columns import Column
 from framework.data.tables.scanning import BOOLEAN, CATEGORICAL, DATE, IMAGE, NUMERIC
-from framework.data.tables.values import LARGEST, boolean_of, date_of, is_missing, number_of, text_of
+from framework.data.tables.values import boolean_of, date_of, is_missing, number_of, numbers_of, text_of
 
 _EXPECTED = {
     NUMERIC: "a number",
@@ -51,24 +51,13 @@ def parse_numbers(
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Numbers `[rows]`, NaN where one is missing."""
     if not any(number_of(word) is not None for word in missing):
-        numbers = _all_numbers(values)
+        numbers = numbers_of(values)
         if numbers is not None:
             return numbers.astype(dtype), {}
-    numbers = _all_numbers([None if is_missing(value) or value in missing else value for value in values])
+    numbers = numbers_of([None if is_missing(value) or value in missing else value for value in values])
     if numbers is not None:
         return numbers.astype(dtype), {}
     return parse_each(values, number_of, np.nan, dtype, missing, _EXPECTED[NUMERIC])
-
-
-def _all_numbers(values: Sequence[Any]) -> np.ndarray | None:
-    """float64 `[rows]` by NumPy's own loop, `None` for NaN; `None` where one is something else."""
-    if bool in set(map(type, values)):
-        return None
-    try:
-        numbers = np.array(values, np.float64)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return None if (np.abs(numbers) > LARGEST).any() else numbers
 
 
 def parse_each(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from framework.data.tables.values import LARGEST, is_missing, number_of, what_it_is
+from framework.data.tables.values import is_missing, number_of, numbers_of, what_it_is
 
 NUMERIC = "numeric"
 BOOLEAN = "boolean"
@@ -61,6 +61,7 @@ class ColumnScan:
         self._counts: collections.Counter[str] = collections.Counter()
         self._has_codes = False
         self._offsets: set[float] = set()
+        self._compared = 0  # rows with a value that there were when the last different one was remembered
 
     def update(self, values: Sequence[Any]) -> None:
         """Looks at the next block's values."""
@@ -69,9 +70,10 @@ class ColumnScan:
             known = values
         else:
             known = self._update_one_by_one(values)
+        self.num_rows += len(values)
         if len(self.distinct) < DISTINCT:
             self.distinct.update(known)
-        self.num_rows += len(values)
+            self._compared = self.known + self.marked
 
     def _update_one_by_one(self, values: Sequence[Any]) -> list[Any]:
         """Counts what values are; returns those that are neither missing nor structures."""
@@ -102,11 +104,8 @@ class ColumnScan:
         kinds = set(map(type, values))
         if not (kinds <= {int, float} if self.typed else kinds <= {str}):
             return False
-        try:
-            numbers = np.array(values, np.float64)
-        except (ValueError, OverflowError):
-            return False
-        if not (np.abs(numbers) <= LARGEST).all():
+        numbers = numbers_of(values)
+        if numbers is None or np.isnan(numbers).any():
             return False
         self.largest = max(self.largest, float(np.abs(numbers).max(initial=0.0)))
         if self.typed:
@@ -133,7 +132,7 @@ class ColumnScan:
     @property
     def is_text(self) -> bool:
         """Whether most rows have a text of their own."""
-        different = len(self.distinct) > max(_MANY, _MOSTLY_DIFFERENT * (self.known + self.marked))
+        different = len(self.distinct) > max(_MANY, _MOSTLY_DIFFERENT * self._compared)
         return different and self._counts["text"] >= _MOSTLY_DIFFERENT * self.known
 
     @property

@@ -6,6 +6,7 @@ for missing wherever it stands, and hold the whole file's text in memory.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import gzip
@@ -13,6 +14,7 @@ import itertools
 import json
 import os
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
@@ -44,15 +46,24 @@ class Reading:
         except LookupError as error:
             raise ValueError(f"There is no encoding {self.encoding!r}; 'utf-8' and 'latin-1' are usual.") from error
 
-    def lines(self, path: str) -> IO[str]:
-        """Opens a file of text, compressed or not."""
+    @contextlib.contextmanager
+    def lines(self, path: str) -> Iterator[IO[str]]:
+        """A file of text, compressed or not, open as long as the block takes.
+
+        Raises:
+            ValueError: It turns out to be in another encoding, or damaged.
+        """
         encoding = "utf-8-sig" if self.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else self.encoding
         open_file: Any = gzip.open if path.lower().endswith(".gz") else open
-        return open_file(path, "rt", encoding=encoding, newline="")
-
-    def undecodable(self, path: str, error: UnicodeError) -> ValueError:
-        """What is said of a file in another encoding."""
-        return ValueError(f"{path} isn't text in {self.encoding} ({error}). Say encoding='latin-1', or which it is.")
+        with open_file(path, "rt", encoding=encoding, newline="") as file:
+            try:
+                yield file
+            except UnicodeError as error:
+                raise ValueError(
+                    f"{path} isn't text in {self.encoding} ({error}). Say encoding='latin-1', or which it is."
+                ) from error
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise ValueError(f"{path} can't be decompressed: {error}") from error
 
 
 class CsvTable(Table):
@@ -73,11 +84,8 @@ class CsvTable(Table):
         self.place = path
         self.folder = os.path.dirname(path) or "."
         self._reading = reading
-        try:
-            with reading.lines(path) as file:
-                self._delimiter = reading.delimiter or _guess_delimiter(path, next(file, ""))
-        except UnicodeError as error:
-            raise reading.undecodable(path, error) from error
+        with reading.lines(path) as file:
+            self._delimiter = reading.delimiter or guess_delimiter(path, next(file, ""))
         _, header = next(self._records(), (1, []))
         self.names = check_names([name.strip() for name in header], path)
         if all(_NUMBER.fullmatch(name) for name in self.names):
@@ -118,8 +126,6 @@ class CsvTable(Table):
                 for fields in reader:
                     yield line, fields
                     line = reader.line_num + 1
-            except UnicodeError as error:
-                raise self._reading.undecodable(self.place, error) from error
             except csv.Error as error:
                 raise ValueError(
                     f"{self.where(line)}: {error}. Is there a quote that isn't closed, or one inside of quotes that "
@@ -127,8 +133,8 @@ class CsvTable(Table):
                 ) from error
 
 
-def _guess_delimiter(path: str, line: str) -> str:
-    """The one that divides the first line into most columns."""
+def guess_delimiter(path: str, line: str) -> str:
+    """A tab where the file's name says so, otherwise what divides the first line into most columns."""
     if path.lower().removesuffix(".gz").endswith((".tsv", ".tab")):
         return "\t"
     return max(_DELIMITERS, key=lambda delimiter: len(next(csv.reader([line], delimiter=delimiter), [])))
@@ -152,16 +158,12 @@ class JsonTable(Table):
         self.place = path
         self.folder = os.path.dirname(path) or "."
         self._reading = reading
-        try:
-            with reading.lines(path) as file:
-                begins = file.read(1024).lstrip()
-                if begins.startswith("["):
-                    raise ValueError(
-                        f"{path} is one JSON array; expected JSON lines, an object on every line. Convert it with "
-                        "jq -c '.[]'."
-                    )
-        except UnicodeError as error:
-            raise reading.undecodable(path, error) from error
+        with reading.lines(path) as file:
+            begins = file.read(1024).lstrip()
+        if begins.startswith("["):
+            raise ValueError(
+                f"{path} is one JSON array; expected JSON lines, an object on every line. Convert it with jq -c '.[]'."
+            )
         names: dict[str, None] = {}
         for block in in_blocks(self._records()):
             for _, record in block:
@@ -179,12 +181,9 @@ class JsonTable(Table):
     def _records(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
         """(line, object, or why there is none) of every line that isn't blank."""
         with self._reading.lines(self.place) as file:
-            try:
-                for line, text in enumerate(file, 1):
-                    if text.strip():
-                        yield line, _parse_json(text)
-            except UnicodeError as error:
-                raise self._reading.undecodable(self.place, error) from error
+            for line, text in enumerate(file, 1):
+                if text.strip():
+                    yield line, _parse_json(text)
 
 
 def _parse_json(text: str) -> dict[str, Any] | str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,29 @@ def is_missing(value: Any) -> bool:
 
 def number_of(value: Any) -> float | None:
     """A number that float32 can hold, or `None`."""
-    if isinstance(value, (bool, datetime.date)):
-        return None
+    if isinstance(value, (bool, datetime.date)) or (isinstance(value, str) and "_" in value):
+        return None  # Python takes 1_000 for a number; in data it is a code
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
     return number if abs(number) <= LARGEST else None
+
+
+def numbers_of(values: Sequence[Any]) -> np.ndarray | None:
+    """`number_of` many values at once: float64 `[rows]`, NaN for `None` and NaN; `None` where one is something else."""
+    kinds = set(map(type, values))
+    if bool in kinds or (str in kinds and "_" in "".join(value for value in values if isinstance(value, str))):
+        return None
+    try:
+        numbers = np.array(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if (np.abs(numbers) > LARGEST).any():
+        return None
+    # "nan" is a word, which may stand for a missing value or not.
+    has_words = str in kinds and any(isinstance(values[place], str) for place in np.flatnonzero(np.isnan(numbers)))
+    return None if has_words else numbers
 
 
 def boolean_of(value: Any) -> float | None:
@@ -48,9 +65,9 @@ def date_of(value: Any) -> str | None:
 
 
 def text_of(value: Any) -> str | None:
-    """Text, also of a number or a yes or no; `None` where it is a list or another structure."""
+    """Text, also of a number or a yes or no; `None` where it is a structure, or has half a character."""
     if isinstance(value, str):
-        return value
+        return value if value.isascii() or _is_unicode(value) else None
     if isinstance(value, datetime.date):
         return format_date(value)
     if isinstance(value, float) and value.is_integer():
@@ -77,3 +94,12 @@ def what_it_is(value: Any, *, typed: bool) -> str:
     if not typed and value.lower() in ("true", "false"):
         return "boolean"
     return "image" if value.lower().endswith(_IMAGES) else "text"
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be UTF-8: JSON may have half of a character that UTF-16 has in two."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -72,6 +72,21 @@ def test_other_encodings_and_compression(tmp_path):
     assert read_csv(tmp_path, gzip.compress(b'{"a": 1}\n'), "a.jsonl.gz")[0] == {"a": [1]}
 
 
+@pytest.mark.parametrize(("name", "line"), [("a.csv.gz", "x{},{}\n"), ("a.jsonl.gz", '{{"a": {}, "b": {}}}\n')])
+def test_damaged_archives_are_named(tmp_path, name, line):
+    whole = gzip.compress("".join(line.format(number, number) for number in range(9000)).encode())
+    for damaged in (b"no archive", whole[:-2000], whole[:10] + b"\xff" * 500):
+        with pytest.raises(ValueError, match=rf"{name} can't be decompressed: "):
+            read_csv(tmp_path, damaged, name)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_another_encoding_is_found_on_the_way(tmp_path, name):
+    lines = {"a.csv": "a,b\n1,{}\n", "a.jsonl": '{{"a": "{}"}}\n'}[name]
+    with pytest.raises(ValueError, match=rf"{name} isn't text in utf-8 .*Say encoding='latin-1'"):
+        read_csv(tmp_path, lines.format("x" * 100_000).encode() + lines.format("ä").encode("latin-1"), name)
+
+
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0\r")), min_size=3, max_size=3)))
 def test_whatever_was_written_is_read(tmp_path_factory, rows):

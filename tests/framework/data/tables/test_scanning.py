@@ -32,6 +32,7 @@ def scanned(values, *, typed=False, block=None):
         ([*map(str, range(1, 20)), "about 20"], NUMERIC),  # a slip, which is reported as such
         (["1", "2", "three", "four"], CATEGORICAL),
         (["00501", "10115"], CATEGORICAL),
+        (["1_1", "11", "1_2"], CATEGORICAL),
         (["true", "False", "TRUE"], BOOLEAN),
         (["yes", "no", "yes"], CATEGORICAL),
         (["0", "1", "1"], NUMERIC),
@@ -69,6 +70,13 @@ def test_kinds_of_text(values, kind, block):
 )
 def test_kinds_of_values_that_have_types(values, kind):
     assert scanned(values, typed=True).kind() == kind
+
+
+def test_more_texts_than_are_remembered_are_texts(monkeypatch):
+    monkeypatch.setattr("framework.data.tables.scanning.DISTINCT", 100)
+    texts = [f"person {number}" for number in range(1000)]
+    assert scanned(texts, block=30).kind() == TEXT
+    assert scanned([text for text in texts for _ in range(3)], block=30).kind() == CATEGORICAL
 
 
 @pytest.mark.parametrize("value", [[1, 2], {"a": 1}, b"bytes"])
@@ -183,6 +191,8 @@ def test_blocks_make_no_difference(texts):
     [
         (NUMERIC, "float32", ["1", "x", "inf", "1e300", True], [1.0, np.nan, np.nan, np.nan, np.nan], [1, 2, 3, 4]),
         (NUMERIC, "float32", [1, None, 2.5, "3"], [1.0, np.nan, 2.5, 3.0], []),
+        (NUMERIC, "float32", ["1", "1_000", "nan"], [1.0, np.nan, np.nan], [1]),
+        (NUMERIC, "float32", ["1", "NAN"], [1.0, np.nan], [1]),  # of the words for a missing value it is none
         (BOOLEAN, "bool", ["yes", "N", "1", 0.0, True], [True, False, True, False, True], []),
         (BOOLEAN, "float32", ["t", "", "NA", "2"], [1.0, np.nan, np.nan, np.nan], [3]),
         (
@@ -195,6 +205,7 @@ def test_blocks_make_no_difference(texts):
         (CATEGORICAL, "string", ["NA", "", 3, 3.0, 2.5, True, [1]], ["NA", "", "3", "3", "2.5", "True", ""], [6]),
         (CATEGORICAL, "int64", ["3", -4], [3, -4], []),
         (TEXT, "string", ["a b", None], ["a b", ""], []),
+        (TEXT, "string", ["\U0001f600", "\ud83d"], ["\U0001f600", ""], [1]),
         (IMAGE, "string", ["a.jpg", ""], ["a.jpg", 0], [1]),
     ],
 )
