@@ -159,6 +159,8 @@ def _parts(example: Any) -> tuple[Mapping[str, Any], Any, Any]:
 def _infer(example: Any, features: Mapping[str, Feature], labels: Any, kind: type[Schema]) -> Schema:
     """The schema of what is written, of its first example and what is declared."""
     found, label, weight = _parts(example)
+    if not found:
+        raise ValueError("An example has at least one feature, the first one has none.")
     is_heads = isinstance(label, Mapping)
     unknown = sorted(features.keys() - found.keys())
     if unknown:

@@ -120,8 +120,8 @@ class Schema:
         weights: float32 `[]`, or `None` where every example counts the same.
 
     Raises:
-        ValueError: There is no feature, a feature's name can't be that of a signature's argument, one key stands for
-            different things, or more than the first axis of a feature varies.
+        ValueError: A feature's name can't be that of a signature's argument, one key stands for different things, or
+            more than the first axis of a feature varies.
     """
 
     features: Mapping[str, Field]
@@ -132,8 +132,6 @@ class Schema:
     proto: ClassVar[str] = "tf.train.Example"
 
     def __post_init__(self):
-        if not self.features:
-            raise ValueError("A record has at least one feature, got none.")
         check_names(self.features, "The records' features")
         listed: dict[str, Feature] = {}
         for _, field in self.titled():
@@ -281,8 +279,10 @@ class Schema:
             weights: Such a text, or `None`.
 
         Raises:
-            ValueError: See `parse_feature` and the class.
+            ValueError: There are no features; or see `parse_feature` and the class.
         """
+        if not features:
+            raise ValueError("A record has at least one feature, got none.")
         heads = {head: Field.parse(text, _label_key(head)) for head, text in _items(labels)}
         return cls(
             {name: Field.parse(text, name) for name, text in features.items()},

@@ -173,6 +173,7 @@ def test_a_source_of_decoded_images_makes_records_of_numbers():
 @pytest.mark.parametrize(
     ("features", "label", "says"),
     [
+        ({}, "int64", "at least one feature"),
         ({"not a name": "float32"}, "int64", "a signature can't have"),
         ({"x": "float32(2, None)"}, "int64", "first axis varies"),
         ({"x": "float32"}, "int64 from x", "The key 'x' is both"),
