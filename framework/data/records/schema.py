@@ -19,6 +19,7 @@ from framework.features import Feature, check_names, parse_examples, serialize_e
 
 LABEL = "label"
 WEIGHT = "weight"
+_DTYPES = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64 string".split()
 # What a float list (float32) or an int64 list can't hold without loss is kept as the int64 with the same 64 bits.
 _BITS = ("float64", "uint64")
 _LISTS = {tf.int64: "int64_list", tf.float32: "float_list", tf.string: "bytes_list"}
@@ -120,8 +121,8 @@ class Schema:
         weights: float32 `[]`, or `None` where every example counts the same.
 
     Raises:
-        ValueError: A feature's name can't be that of a signature's argument, one key stands for different things, or
-            more than the first axis of a feature varies.
+        ValueError: A feature's name can't be that of a signature's argument, one key stands for different things, more
+            than the first axis of a feature varies, or it is of a dtype that no list holds.
     """
 
     features: Mapping[str, Field]
@@ -134,7 +135,9 @@ class Schema:
     def __post_init__(self):
         check_names(self.features, "The records' features")
         listed: dict[str, Feature] = {}
-        for _, field in self.titled():
+        for title, field in self.titled():
+            if field.feature.dtype not in _DTYPES:
+                raise ValueError(f"The {title} is {field.feature.dtype}. Records hold {', '.join(_DTYPES)}.")
             field.listed.parse_spec()
             if listed.setdefault(field.key, field.listed) != field.listed:
                 raise ValueError(f"The key {field.key!r} is both {listed[field.key]} and {field.listed}.")

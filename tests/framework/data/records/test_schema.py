@@ -174,6 +174,8 @@ def test_a_source_of_decoded_images_makes_records_of_numbers():
     ("features", "label", "says"),
     [
         ({}, "int64", "at least one feature"),
+        ({"x": "complex64(2)"}, "int64", "The feature 'x' is complex64. Records hold bool, int8"),
+        ({"x": "float32"}, "float8_e5m2", "The label is float8_e5m2"),
         ({"not a name": "float32"}, "int64", "a signature can't have"),
         ({"x": "float32(2, None)"}, "int64", "first axis varies"),
         ({"x": "float32"}, "int64 from x", "The key 'x' is both"),
