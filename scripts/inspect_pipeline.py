@@ -26,7 +26,7 @@ from absl import flags as absl_flags
 
 import framework
 from framework import files, tasks
-from framework.data.contract import compare_profiles
+from framework.data.contract import categories, compare_profiles
 from framework.data.evaluate import eval_dataset
 from framework.data.phases import PHASES, TRAIN
 from framework.data.profile import PROFILE, profile_source
@@ -95,7 +95,7 @@ def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
 def tell_differences(pipeline: framework.Pipeline, phase: str, trained: pathlib.Path) -> int:
     """Prints where a split differs from the data of a run or an export; returns 1 if that is severe, otherwise 0."""
     old = training_profile(trained)
-    new = profile_source(pipeline.require_source(phase), pipeline.features, pipeline.task)
+    new = profile_source(pipeline.require_source(phase), pipeline.features, pipeline.task, categories=categories(old))
     findings = compare_profiles(old, new)
     examples = f"the {new['num_examples']:,} examples of {pipeline.name}'s {phase} split"
     if not findings:

@@ -4,6 +4,7 @@ The rules, for every feature that both profiles have:
 
     another dtype or shape                              severe
     values that are missing, where there were none      warning; severe from 5% on
+    another share of missing values                     as another balance of labels
     a category never seen in training                   warning; severe from 5% of the values on
     numbers outside of the training range by more       warning; severe from 5% of the values on; a note if it
         than a tenth of its width                       may well be chance
@@ -62,7 +63,7 @@ def compare_profiles(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Fin
 
     Args:
         old: The profile of the training split, as `framework.data.profile.profile_source` made it.
-        new: That of other data.
+        new: That of other data, which lists the values of the `categories` of the old one.
     """
     counts = (old["profiled"], new["profiled"])
     findings = []
@@ -84,9 +85,16 @@ def _compare_feature(name: str, old: Mapping[str, Any], new: Mapping[str, Any], 
         return
     if new.get("missing", 0) > 0 and not old["missing"]:
         yield Finding(_by_share(new["missing"]), name, f"{_percent(new['missing'])} missing", "none missing")
-    if old.get("categorical") and "values" in new:
+    elif old.get("missing", 0) > 0 and "values" not in old:  # among which it is the empty one
+        shares = zip(counts, (old["missing"], new["missing"]), strict=True)
+        yield from _balance(
+            name, *({"missing": count * share, "there": count * (1 - share)} for count, share in shares)
+        )
+    if "values" in old and "values" in new:
         yield from _unseen(name, old["values"], new["values"], "values", _by_share)
         yield from _balance(name, old["values"], new["values"])
+    elif "values" in old:
+        yield Finding("severe", name, "values most of which don't recur", _categories(old["values"]))
     elif "quantiles" in old:
         yield from _compare_numbers(name, old, new, counts)
     if "lengths" in old and _is_known(old["lengths"]) and _is_known(new["lengths"]):
@@ -142,8 +150,16 @@ def _unseen(name: str, old: Mapping[str, int], new: Mapping[str, int], what: str
         share = sum(unseen.values()) / sum(new.values())
         listed = ", ".join(map(repr, list(unseen)[:_NAMED])) + (", ..." if len(unseen) > _NAMED else "")
         got = f"{what} never seen in training: {listed} ({_percent(share)} of all)"
-        known = f"the {len(old)} of training" if len(old) > _NAMED else " or ".join(map(repr, old))
-        yield Finding(severity(share), name, got, known)
+        yield Finding(severity(share), name, got, _categories(old))
+
+
+def categories(profile: Mapping[str, Any]) -> list[str]:
+    """The features whose values are compared one by one: what a profile to be compared with this one should list."""
+    return [name for name, feature in profile["features"].items() if "values" in feature]
+
+
+def _categories(old: Mapping[str, int]) -> str:
+    return f"the {len(old)} of training" if len(old) > _NAMED else " or ".join(map(repr, old))
 
 
 def _balance(name: str, old: Mapping[str, int], new: Mapping[str, int]) -> Iterator[Finding]:

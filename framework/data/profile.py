@@ -7,7 +7,7 @@ A run keeps the profile of its training split beside its statistics, and every e
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,13 +27,20 @@ PROFILE = "profile.json"  # that of the training split, in a run directory
 # More would not be a look but an epoch: examples, numbers, and files of encoded media.
 _MOST_EXAMPLES, _MOST_NUMBERS, _MOST_FILES = 100_000, 30_000_000, 10_000
 _SHARES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
-# Text that repeats itself is a category, and so are integers of which there are few.
+# Text that recurs is a category, and so are integers of which there are few. Others may be names, addresses, numbers of
+# accounts: nothing that anybody who gets an export should read in it.
 _MOST_CATEGORIES, _MOST_CODES, _MOST_CLASSES = 1_000, 32, 100_000
 _LONGEST_CATEGORY = 80  # bytes
+_RECURS = 5  # times that at least half of the categories come
 
 
 def profile_source(
-    source: Source, features: Mapping[str, Feature], task: Task, *, verbose: bool | None = None
+    source: Source,
+    features: Mapping[str, Feature],
+    task: Task,
+    *,
+    categories: Collection[str] = (),
+    verbose: bool | None = None,
 ) -> dict[str, Any]:
     """Profiles a split in one pass, with flat memory.
 
@@ -44,12 +51,13 @@ def profile_source(
         source: The split.
         features: What the pipeline declares.
         task: Whose labels these are.
+        categories: See `Profiler`.
         verbose: Whether there is a progress bar; by default on a terminal.
 
     Returns:
         `num_examples`, and what `Profiler.result` has.
     """
-    profiler = Profiler(source.spec, features, task)
+    profiler = Profiler(source.spec, features, task, categories=categories)
     for example in progress(_look(source, features), "Looking at the data", verbose=verbose):
         profiler.update(example)
     return {"num_examples": source.num_examples, **profiler.result()}
@@ -64,9 +72,11 @@ class Profiler:
         spec: Of the source.
         features: What the pipeline declares. Features that only the source has are profiled too.
         task: Whose labels these are.
+        categories: Features whose values are listed though they may not recur: those that are categories in another
+            profile, with which this one is compared.
     """
 
-    def __init__(self, spec: Example, features: Mapping[str, Feature], task: Task):
+    def __init__(self, spec: Example, features: Mapping[str, Feature], task: Task, *, categories: Collection[str] = ()):
         stored = {name: Feature.of(tensor) for name, tensor in spec.features.items()}
         self._features = {name: features.get(name, feature) for name, feature in stored.items()}
         heads = spec.labels if isinstance(spec.labels, Mapping) else {"": spec.labels}
@@ -76,6 +86,7 @@ class Profiler:
         self._parts = {name: _parts(feature, self._features[name].is_encoded) for name, feature in stored.items()}
         for name, label in zip(self._tasks, heads.values(), strict=True):
             self._parts[name] = _label_parts(Feature.of(label))
+        self._categories = frozenset(categories)
         self._collector = Collector({name: list(parts.values()) for name, parts in self._parts.items()})
         self._count = 0
 
@@ -98,15 +109,18 @@ class Profiler:
             mean, deviation of all its numbers
             quantiles       {share: value}, from the smallest "0" to the largest "1"
             lengths         the same of the texts' bytes, of sequences' steps or of encoded files' bytes
-            values          {text or integer: how often}, the most frequent first, unless there are many or long ones
-            categorical     whether these repeat themselves, so that others would be a surprise
+            values          {text or integer: how often}, the most frequent first, of categories: there are neither many
+                            nor long ones, and most of them recur, so that others would be a surprise
 
         A label, named `"labels"` or `"labels/<head>"`, has the `values` of its classes, or what numbers have.
         """
         described = describe(self._features)
         return {
             "profiled": self._count,
-            "features": {name: described[name] | _summary(self._parts[name]) for name in described},
+            "features": {
+                name: described[name] | _summary(self._parts[name], is_category=name in self._categories)
+                for name in described
+            },
             "labels": {name: _label_summary(self._parts[name], task) for name, task in self._tasks.items()},
         }
 
@@ -149,7 +163,7 @@ def _label_parts(label: Feature) -> dict[str, Accumulator]:
     return {"values": Vocabulary(capacity=_MOST_CLASSES)}
 
 
-def _summary(parts: Mapping[str, Any]) -> dict[str, Any]:
+def _summary(parts: Mapping[str, Any], *, is_category: bool = False) -> dict[str, Any]:
     summary: dict[str, Any] = {}
     if "missing" in parts:
         summary["missing"] = float(parts["missing"].result()["missing"])
@@ -161,17 +175,20 @@ def _summary(parts: Mapping[str, Any]) -> dict[str, Any]:
             values = parts[name].result()["quantiles"].tolist()
             summary[name] = {f"{share:g}": _plain(value) for share, value in zip(_SHARES, values, strict=True)}
     if "values" in parts:
-        summary |= _categories(parts["values"], is_text="lengths" in parts)
+        counts = parts["values"].counts
+        if not parts["values"].error and (is_category or _are_categories(counts, is_text="lengths" in parts)):
+            summary["values"] = {_text(value): count for value, count in counts}
     return summary
 
 
-def _categories(vocabulary: Vocabulary, is_text: bool) -> dict[str, Any]:
-    counts = vocabulary.counts
-    most = _MOST_CATEGORIES if is_text else _MOST_CODES
-    if vocabulary.error or len(counts) > most or (is_text and any(len(v) > _LONGEST_CATEGORY for v, _ in counts)):
-        return {}
-    repeats = 2 * len(counts) <= sum(count for _, count in counts)
-    return {"values": {_text(value): count for value, count in counts}, "categorical": repeats}
+def _are_categories(counts: Sequence[tuple[Any, int]], *, is_text: bool) -> bool:
+    """Whether values recur, apart from missing ones: a few that come often, "" among them, aren't enough."""
+    known = [(value, count) for value, count in counts if value != b""]
+    if len(known) > (_MOST_CATEGORIES if is_text else _MOST_CODES):
+        return False
+    if is_text and any(len(value) > _LONGEST_CATEGORY for value, _ in known):
+        return False
+    return 2 * sum(count >= _RECURS for _, count in known) >= len(known)
 
 
 def _label_summary(parts: Mapping[str, Any], task: Task | None) -> dict[str, Any]:

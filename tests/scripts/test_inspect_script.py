@@ -15,8 +15,8 @@ from framework.data.ready_made import ReadyMadePipeline
 from framework.training.plan import resolve_pipeline
 
 
-def wine_profile():
-    pipeline = resolve_pipeline("wine", {})
+def profile(name, **options):
+    pipeline = resolve_pipeline(name, options)
     return profile_source(pipeline.require_source("train"), pipeline.features, pipeline.task)
 
 
@@ -24,10 +24,10 @@ def wine_profile():
 def trained(tmp_path_factory):
     """What a run and its export keep of the data."""
     run_dir = tmp_path_factory.mktemp("run")
-    profile = wine_profile()
-    (run_dir / PROFILE).write_text(json.dumps(profile))
+    made = profile("wine")
+    (run_dir / PROFILE).write_text(json.dumps(made))
     (run_dir / "export" / "3").mkdir(parents=True)
-    (run_dir / "export" / "3" / "manifest.json").write_text(json.dumps({"data": profile}))
+    (run_dir / "export" / "3" / "manifest.json").write_text(json.dumps({"data": made}))
     return run_dir
 
 
@@ -131,3 +131,23 @@ def test_seeds_decide(monkeypatch, tmp_path):
     for name, function in gallery.AUGMENTATIONS.items():
         np.testing.assert_array_equal(function(images, first), function(images, first))
         assert (function(images, first).numpy() != function(images, second).numpy()).any(), name
+
+
+def test_a_new_category_among_few_rows(run_script, tmp_path):
+    """So few that the values of the new table themselves don't recur."""
+    options = {"label": "y", "validation": 0.0, "test": 0.0}
+    header = "city,y\n"
+    (tmp_path / "may.csv").write_text(header + "Rome,a\nOslo,b\nBonn,a\n" * 10)
+    (tmp_path / "june.csv").write_text(header + "Rome,a\nParis,b\nOslo,a\n")
+    made = profile("table", path=str(tmp_path / "may.csv"), **options)
+    (tmp_path / PROFILE).write_text(json.dumps(made))
+    given = [f"--option={name}={value}" for name, value in options.items()]
+    code, out, err = run_script(
+        "inspect_pipeline",
+        "--pipeline=table",
+        f"--option=path={tmp_path / 'june.csv'}",
+        *given,
+        f"--against={tmp_path}",
+    )
+    assert code == 1, err
+    assert "values never seen in training: 'Paris' (33.3% of all)" in out

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from framework import tasks
-from framework.data.contract import Finding, compare_profiles
+from framework.data.contract import Finding, categories, compare_profiles
 from framework.data.profile import profile_source
 from framework.data.sources import ArraySource
 from framework.features import Feature
@@ -11,16 +11,18 @@ from framework.media import Image
 TASK = tasks.Classification(class_names=["a", "b", "c", "d"])
 
 
-def profile(features=None, labels=None, task=TASK, declared=None):
+def profile(features=None, labels=None, task=TASK, declared=None, like=None):
     features = {"x": np.zeros(8)} if features is None else features
     count = len(next(iter(features.values())))
     labels = np.zeros(count, np.int64) if labels is None else labels
-    return profile_source(ArraySource(features, labels), declared or {}, task)
+    listed = categories(like) if like else ()
+    return profile_source(ArraySource(features, labels), declared or {}, task, categories=listed)
 
 
 def differences(old, new, **kwargs):
     """(severity, subject) of each finding."""
-    found = compare_profiles(profile(old, **kwargs), profile(new, **kwargs))
+    old = profile(old, **kwargs)
+    found = compare_profiles(old, profile(new, like=old, **kwargs))
     return [(finding.severity, finding.subject) for finding in found]
 
 
@@ -31,7 +33,7 @@ def normal(count=1000, mean=0.0, deviation=1.0, seed=0):
 def test_the_same_data_and_more_of_them_don_t_differ():
     random = np.random.default_rng(3)
 
-    def make(count):
+    def make(count, like=None):
         features = {
             "x": random.normal(size=count),
             "colour": random.choice(["red", "blue", "green"], count, p=[0.7, 0.2, 0.1]),
@@ -39,12 +41,12 @@ def test_the_same_data_and_more_of_them_don_t_differ():
             "text": [" ".join(random.choice(["dolor", "sit", "amet"], 9)) for _ in range(count)],
             "image": random.integers(0, 256, (count, 4, 4, 3), dtype=np.uint8),
         }
-        return profile(features, random.integers(0, 4, count))
+        return profile(features, random.integers(0, 4, count), like=like)
 
     old = make(2000)
     assert compare_profiles(old, old) == []
     for count in (10, 100, 1000):
-        found = compare_profiles(old, make(count))
+        found = compare_profiles(old, make(count, like=old))
         assert [finding for finding in found if finding.severity != "note"] == []
 
 
@@ -74,6 +76,10 @@ def test_missing_values():
     assert differences(some(0), some(50)) == [("severe", "x")]
     assert differences(some(10), some(50)) == []
     assert differences({"x": ["a", "b"] * 9}, {"x": ["a", "b"] * 8 + ["a", ""]})[0] == ("severe", "x")
+    assert differences(some(10), some(200)) == [("warning", "x")]
+    assert differences(some(10), some(900)) == differences(some(900), some(10)) == [("severe", "x")]
+    names = [f"name {i}" for i in range(500)]
+    assert differences({"x": ["", *names]}, {"x": [""] * 500 + names})[0] == ("severe", "x")
 
 
 def test_new_categories():
@@ -90,7 +96,10 @@ def test_new_categories():
     assert found.got.startswith("values never seen in training: 'd0', 'd1', 'd2', ... (9.09% of all)")
     assert found.expected == "the 10 of training"
     assert differences({"code": np.arange(90) % 3}, {"code": np.arange(90) % 4}) == [("severe", "code")]
-    names = {"name": [f"name {i}" for i in range(50)]}  # they don't repeat themselves: nobody expects the same ones
+    assert differences(many, {"colour": [f"c{i}" for i in range(8)] + ["d"]}) == [("severe", "colour")]
+    garbage = {"colour": [f"d{i}" for i in range(2000)]}
+    assert differences(many, garbage)[0] == ("severe", "colour")
+    names = {"name": [f"name {i}" for i in range(50)]}  # they don't recur: nobody expects the same ones
     assert differences(names, {"name": [f"other {i}" for i in range(50)]}) == []
 
 

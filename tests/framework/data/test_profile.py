@@ -39,16 +39,38 @@ def test_images_are_numbers_as_a_whole():
 
 
 def test_categories():
-    colour = ["red", "red", "blue", "", "red", "blue"]
-    codes, ids = [1, 1, 1, 2, 2, 7], np.arange(6) * 1000
-    profile = profiled({"colour": colour, "code": codes, "id": ids}, np.zeros(6), tasks.Regression())["features"]
-    assert profile["colour"]["values"] == {"red": 3, "blue": 2, "": 1}
-    assert profile["colour"]["categorical"]
-    assert profile["colour"]["missing"] == pytest.approx(1 / 6)
-    assert profile["colour"]["lengths"]["1"] == 4
-    assert profile["code"]["values"] == {"1": 3, "2": 2, "7": 1}
-    assert profile["code"]["mean"] == pytest.approx(14 / 6)
-    assert not profile["id"]["categorical"]
+    colour = ["red"] * 7 + ["blue"] * 5 + ["green", ""]
+    codes, ids = [1] * 9 + [2] * 5, np.arange(14) * 1000
+    profile = profiled({"colour": colour, "code": codes, "id": ids}, np.zeros(14), tasks.Regression())["features"]
+    assert profile["colour"]["values"] == {"red": 7, "blue": 5, "green": 1, "": 1}
+    assert profile["colour"]["missing"] == pytest.approx(1 / 14)
+    assert profile["colour"]["lengths"]["1"] == 5
+    assert profile["code"]["values"] == {"1": 9, "2": 5}
+    assert profile["code"]["mean"] == pytest.approx(19 / 14)
+    assert "values" not in profile["id"]
+
+
+PEOPLE = [f"{name}@example.org" for name in ("ann", "bob", "eve", "kim", "max")]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        PEOPLE,
+        PEOPLE * 4,
+        [*PEOPLE, *[""] * 500],
+        [*PEOPLE, *["not given"] * 500],
+        [*PEOPLE, *["a"] * 90, *["b"] * 90, *["c"] * 90, *["d"] * 90],
+    ],
+)
+def test_what_may_be_somebody_s_name_is_counted_and_not_told(values):
+    source = ArraySource({"who": values}, np.zeros(len(values)))
+    profile = profile_source(source, {}, tasks.Regression())
+    assert "@" not in json.dumps(profile)
+    assert profile["features"]["who"]["lengths"]["1"] == len(PEOPLE[0])
+    assert profile["features"]["who"]["missing"] == values.count("") / len(values)
+    asked = profile_source(source, {}, tasks.Regression(), categories=["who"])["features"]["who"]
+    assert sum(asked["values"].values()) == len(values)
 
 
 def test_free_text_and_numbers_of_many_values_aren_t_listed():
