@@ -312,6 +312,27 @@ def test_bad_records_are_named_or_skipped(curves, tmp_path):
     assert read == left.require_source(phase).num_examples
 
 
+def test_what_lies_before_a_broken_place_is_used(tmp_path):
+    data = [(features, ["falls", "rises"][label]) for features, label in examples(60, 1)]
+    records.write(data, tmp_path, features=DECLARED, kind=records.SequenceSchema)
+    (path,) = tmp_path.glob("train-*")
+    path.write_bytes(path.read_bytes()[:-1])
+    (tmp_path / "dataset.json").unlink()
+    options = {"features": {"points": "float32(None, 2)"}, "labels": "string"}
+    with pytest.raises(ValueError, match="ends 1 bytes before it does"):
+        SEQUENCES(str(tmp_path), **options)
+    pipeline = SEQUENCES(str(tmp_path), **options, on_error="skip", max_bad_share=0.1).with_statistics()
+    assert [bad.kind for bad in pipeline.left_out] == ["corrupt record"]
+    sizes = {phase: pipeline.source(phase).num_examples for phase in ("train", "validation", "test")}
+    assert sum(sizes.values()) == 59
+    lengths = [len(features["words"]) for features, _ in examples(60, 1)]
+    train = pipeline.source("train")
+    np.testing.assert_array_equal(train.lengths, np.array(lengths)[train.source.indices])
+    steps = math.ceil(sizes["train"] / 16)
+    read = [batch[1].numpy() for batch in train_dataset(pipeline, batch_size=16, seed=0).take(steps)]
+    assert sum(map(len, read)) == sizes["train"]
+
+
 def test_a_request_with_a_length_beyond_its_steps_is_refused(curves):
     pipeline = SEQUENCES(str(curves), test=0).with_statistics()
     raw = dict(next(iter(pipeline.source("validation").batches(3))).features)
