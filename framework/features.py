@@ -216,9 +216,10 @@ def from_storage(value: tf.Tensor, feature: Feature, name: str) -> tf.Tensor:
     dtype = tf.as_dtype(feature.dtype)
     if value.dtype == dtype:
         return value
-    if dtype.is_integer and dtype != tf.uint64:
-        # A cast would wrap around: 300 read as uint8 is 44, a wrong image and no error.
-        in_range = tf.reduce_all((value >= dtype.min) & (value <= dtype.max))
+    if dtype in (tf.float16, tf.bfloat16) or (dtype.is_integer and dtype != tf.uint64):
+        # A cast would wrap around: 300 read as uint8 is 44, a wrong image and no error. Infinity is no large number.
+        in_range = (value >= dtype.min) & (value <= dtype.max)
+        in_range = tf.reduce_all(in_range if dtype.is_integer else in_range | ~tf.math.is_finite(value))
         message = f"Feature '{name}' has values outside the range of {dtype.name} [{dtype.min}, {dtype.max}]."
         with tf.control_dependencies([tf.debugging.Assert(in_range, [message], summarize=1)]):
             value = tf.identity(value)

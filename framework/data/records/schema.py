@@ -22,6 +22,7 @@ WEIGHT = "weight"
 _DTYPES = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64 string".split()
 # What a float list (float32) or an int64 list can't hold without loss is kept as the int64 with the same 64 bits.
 _BITS = ("float64", "uint64")
+_HALVES = (tf.float16, tf.bfloat16)
 _LISTS = {tf.int64: "int64_list", tf.float32: "float_list", tf.string: "bytes_list"}
 
 
@@ -325,8 +326,9 @@ def list_fault(found: tf.train.Feature, field: Field) -> tuple[str, str] | None:
     if len(values) % max(row, 1) if None in feature.shape else len(values) != row:
         return "wrong length", f"has {len(values)} values, a wrong length for the shape {feature.shape}"
     dtype = tf.as_dtype(feature.dtype)
-    if values and dtype.is_integer and not (dtype.min <= min(values) and max(values) <= dtype.max):
-        return "value out of range", f"has values {min(values)} to {max(values)}, outside the range of {dtype.name}"
+    numbers = values if dtype.is_integer else [*filter(math.isfinite, values)] if dtype in _HALVES else ()
+    if numbers and not (float(dtype.min) <= min(numbers) and max(numbers) <= float(dtype.max)):
+        return "value out of range", f"has values {min(numbers)} to {max(numbers)}, outside the range of {dtype.name}"
     if field.class_names is not None and values[0] not in field.ids:
         name = values[0].decode(errors="replace")
         return "label out of range", f"is {name!r:.100}, expected {expected_class(name, field.class_names)}"

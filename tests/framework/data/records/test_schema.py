@@ -205,8 +205,8 @@ def proto(**lists):
     return [tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()]
 
 
-GOOD = {"a": [1.0, 2.0], "b": [7], "c": [1, 2, 3, 4], "label": [1]}
-SCHEMA = {"x": "float32(2) from a", "b": "uint8", "c": "int64(None, 2)"}
+GOOD = {"a": [1.0, 2.0], "b": [7], "c": [1, 2, 3, 4], "h": [65504.0, np.inf, np.nan], "label": [1]}
+SCHEMA = {"x": "float32(2) from a", "b": "uint8", "c": "int64(None, 2)", "h": "float16(3)"}
 
 
 @pytest.mark.parametrize(
@@ -220,6 +220,12 @@ SCHEMA = {"x": "float32(2) from a", "b": "uint8", "c": "int64(None, 2)"}
         ({"c": [b"1"]}, "wrong type", "feature 'c'", "data type bytes_list, expected int64_list"),
         ({"b": [256]}, "value out of range", "feature 'b'", "256 to 256, outside the range of uint8"),
         ({"b": [-1]}, "value out of range", "feature 'b'", "outside the range"),
+        (
+            {"h": [0.0, -1e6, np.inf]},
+            "value out of range",
+            "feature 'h'",
+            "-1000000.0 to 0.0, outside the range of float1",
+        ),
     ],
 )
 def test_faults_are_named_and_are_errors_of_the_parser_too(change, kind, feature, says):
