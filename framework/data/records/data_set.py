@@ -24,6 +24,7 @@ from framework.data.splits import split_source
 from framework.data.tables.labels import read_labels as labels_of_columns
 from framework.data.tables.scanning import ColumnScan
 from framework.features import Feature
+from framework.registry import did_you_mean
 from framework.tasks.classification import BinaryClassification, Classification
 from framework.tasks.heads import Heads
 from framework.tasks.task import Task
@@ -102,7 +103,10 @@ class DataSet:
                 "224, 3) from image/encoded'} and labels='int64 from label'. There seem to be "
                 f"{seen_keys(next(iter(files.values())))}."
             )
-        return cls(kind.parse_description(features, labels, weights), files, sidecar, policy or BadExamples())
+        schema = kind.parse_description(features, labels, weights)
+        if sidecar is None and kind is Schema:
+            _check_keys(schema, next(iter(files.values())))
+        return cls(schema, files, sidecar, policy or BadExamples())
 
     def shards(self, split: str) -> tuple[Shard, ...] | None:
         """What is written down of a split's files, if anything is."""
@@ -219,6 +223,25 @@ class DataSet:
             parts = {TRAIN: 1.0 - sum(missing.values()), **missing}
             sources |= split_source(found[TRAIN], parts, stratify=classes is not None, labels=classes, seed=seed)
         return sources, left_out
+
+
+def _check_keys(schema: Schema, paths: Sequence[str]) -> None:
+    """Checks that there is what may be missing: nobody would notice a misspelt key, an empty list would be read."""
+    optional = [key for key, feature in schema.listed.items() if None in feature.shape]
+    try:
+        seen = seen_keys(paths, lists=False) if optional else {}
+    except ValueError:  # whoever reads these records will say so
+        return
+    for key in optional:
+        if key not in seen and key in seen_keys(paths):
+            raise ValueError(
+                f"{key!r} is a feature list of tf.train.SequenceExamples in {paths[0]}: use the pipeline 'sequences'."
+            )
+        if key not in seen:
+            near = did_you_mean(key, seen)
+            logging.warning(
+                "None of the first records in %s has the key %r.%s They have %s.", paths[0], key, near, seen
+            )
 
 
 def _is_class(label: Any) -> bool:

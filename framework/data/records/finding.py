@@ -92,10 +92,14 @@ def phase_of(file: str) -> str | None:
     return told.pop() if told else None
 
 
-def seen_keys(paths: Sequence[str]) -> dict[str, str]:
+def seen_keys(paths: Sequence[str], *, lists: bool = True) -> dict[str, str]:
     """What the first records hold, as far as it shows: `{key: feature's text}`, of feature lists with `None` first.
 
     Lengths are told, shapes and meanings aren't: an image may have been flattened, a number may be a label.
+
+    Args:
+        paths: Of the files, the first of which is looked at.
+        lists: Whether feature lists are wanted, too, which a reader of `tf.Example`s doesn't see.
 
     Raises:
         ValueError: They are neither `tf.Example`s nor `tf.train.SequenceExample`s.
@@ -110,14 +114,14 @@ def seen_keys(paths: Sequence[str]) -> dict[str, str]:
         except DecodeError as error:
             where = place(paths[0], offset)
             raise ValueError(f"{where}: the record is no tf.train.Example, and no SequenceExample either.") from error
-        lists = {key: value.feature for key, value in proto.feature_lists.feature_list.items()}
-        of_steps |= lists.keys()
-        for key, values in [*((key, [value]) for key, value in proto.context.feature.items()), *lists.items()]:
+        steps = {key: value.feature for key, value in proto.feature_lists.feature_list.items() if lists}
+        of_steps |= steps.keys()
+        for key, values in [*((key, [value]) for key, value in proto.context.feature.items()), *steps.items()]:
             for value in values:
                 kind = value.WhichOneof("kind")
                 if kind is not None:
                     items = getattr(value, kind).value
-                    is_image = key not in lists and kind == "bytes_list" and any(items) and items[0].startswith(_IMAGES)
+                    is_image = key not in steps and kind == "bytes_list" and any(items) and items[0].startswith(_IMAGES)
                     types[key] = IMAGE if is_image else _TYPES[kind]
                     lengths.setdefault(key, set()).add(len(items))
     return {key: types[key] + _axes(lengths[key], key in of_steps) for key in sorted(types)}

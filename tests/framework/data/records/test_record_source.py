@@ -417,6 +417,23 @@ def test_a_data_set_says_what_is_missing(directories, tmp_path):
         DataSet.find(plain, {"x": "int64(2)"})
 
 
+def test_a_misspelt_key_of_what_may_be_missing_is_noticed(tmp_path, caplog):
+    write([({"codes": [1, 2], "x": 1.0}, 0)], tmp_path, features={"codes": Feature((None,), "int64")})
+    (path,) = map(str, tmp_path.glob("train-*"))
+    DataSet.find(path, {"codes": "int64(None)"}, "int64")
+    assert "has the key" not in caplog.text
+    DataSet.find(path, {"codes": "int64(None) from cods"}, "int64")
+    assert "has the key 'cods'. Did you mean 'codes'?" in caplog.text
+
+
+def test_feature_lists_are_no_lists_of_features(tmp_path):
+    features = {"steps": Feature((None, 2))}
+    write([({"steps": [[1.0, 2.0]]}, 0)], tmp_path, features=features, kind=records.SequenceSchema)
+    (path,) = map(str, tmp_path.glob("train-*"))
+    with pytest.raises(ValueError, match=r"'steps' is a feature list of .*SequenceExamples .* pipeline 'sequences'"):
+        DataSet.find(path, {"steps": "float32(None, 2)"}, "int64")
+
+
 def test_what_somebody_says_goes_before_the_sidecar(directories, tmp_path):
     given = DataSet.find(directories["random"], {"y": "int64(2) from x"}, "int64")
     assert list(given.source("train").spec.features) == ["y"]
