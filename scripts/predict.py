@@ -7,10 +7,13 @@
 
 --export takes a SavedModel, a directory of versions or a run directory; of several versions the best is asked, else
 the newest. CSV has a header; JSON lines are {feature: value}; an .npz file has arrays [examples, ...] by feature name;
-records are TFRecord files of tf.Example protos. All but .npz are read as they are answered, whatever their size.
+records are TFRecord files of tf.Example protos. All but .npz are read as they are answered, whatever their size. A
+table that a model was trained on can be sent to it as it is: with its names of columns, further columns, missing values
+and paths of images.
 """
 
 import contextlib
+import gzip
 import io
 import itertools
 import os
@@ -27,6 +30,7 @@ import write_predictions
 from absl import flags as absl_flags
 from command_line import UsageError, did_you_mean
 from progress import Progress
+from trained_tables import TrainedTables
 
 import framework
 from framework.data.serving import DEFAULT, SERIALIZED
@@ -74,7 +78,8 @@ def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
     names = choose_outputs(signature, values.outputs)
     check_output(values.output, arguments or tf.io.gfile.glob(values.input or "-"))
     with contextlib.ExitStack() as stack:
-        examples, share = read(kind, arguments, values.input or "-", signature, stack)
+        tables = TrainedTables.of(predictor.manifest)
+        examples, share = read(kind, arguments, values.input or "-", signature, tables, stack)
         output = stack.enter_context(open_output(values.output))
         # Where answers go to the same terminal they are the better progress.
         progress = Progress(share, file=io.StringIO() if output.isatty() else None)
@@ -142,7 +147,12 @@ def check_output(path: str, sources: Iterable[str]) -> None:
 
 
 def read(
-    kind: str, images: list[str], source: str, signature: LoadedSignature, stack: contextlib.ExitStack
+    kind: str,
+    images: list[str],
+    source: str,
+    signature: LoadedSignature,
+    tables: TrainedTables,
+    stack: contextlib.ExitStack,
 ) -> tuple[Iterator[read_examples.Example], Callable[[int], float] | None]:
     """The examples that the command line speaks of, and what tells which share of them a number of examples is."""
     specs = signature.inputs
@@ -153,10 +163,11 @@ def read(
     if source == "-":
         if sys.stdin.isatty():
             print(f"Reading {kind} from standard input; end it with Ctrl-D.", file=sys.stderr)
-        return _READERS[kind](sys.stdin.buffer, "standard input", specs), None
+        return _READERS[kind](sys.stdin.buffer, "standard input", specs, tables), None
     file = stack.enter_context(open(source, "rb"))  # noqa: SIM115  the stack closes it
     size = max(os.path.getsize(source), 1)
-    return _READERS[kind](file, source, specs), lambda count: file.tell() / size
+    content: Any = gzip.GzipFile(fileobj=file) if source.lower().endswith(".gz") else file
+    return _READERS[kind](content, source, specs, tables), lambda count: file.tell() / size
 
 
 def batches(examples: Iterable[read_examples.Example], batch_size: int) -> Iterator[Batch]:

@@ -1,23 +1,30 @@
 """Examples from CSV, JSON lines, records, `.npz` and image files, as the arrays that a signature takes.
 
 Each reader yields `(place, {name: array})`, one example at a time: `place` says where it came from, for messages. What
-doesn't fit the signature is an error that names the place, the feature, what was got and what was expected.
+doesn't fit the signature is an error that names the place, the feature, what was got and what was expected. Tables may
+have the form of those that the model was trained on.
 """
 
 import base64
 import binascii
 import csv
+import gzip
 import io
+import itertools
 import json
+import os
 import pathlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
 import tensorflow as tf
 from command_line import UsageError, did_you_mean
+from trained_tables import TrainedTables
 
+from framework.data.tables.values import boolean_of
 from framework.serving.images import image_input, read_image
 from framework.serving.signatures import reason
 
@@ -25,14 +32,14 @@ Specs = Mapping[str, tf.TensorSpec]
 Example = tuple[str, dict[str, np.ndarray]]
 
 FORMATS = {
-    "csv": (".csv",),
+    "csv": (".csv", ".tsv", ".tab"),
     "jsonl": (".jsonl", ".ndjson", ".json"),
     "npz": (".npz",),
     "records": (".tfrecord", ".tfrecords", ".record", ".records"),
 }
 # Of NumPy arrays that make a dtype; numbers make the other dtypes.
 _KINDS = {tf.string: "O", tf.bool: "b"}
-_BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
+_UNKNOWN = TrainedTables()
 
 
 def format_of(path: str) -> str | None:
@@ -42,17 +49,23 @@ def format_of(path: str) -> str | None:
     return next((name for name, suffixes in FORMATS.items() if suffix in suffixes), None)
 
 
-def read_csv(file: IO[bytes], name: str, specs: Specs) -> Iterator[Example]:
+def read_csv(file: IO[bytes], name: str, specs: Specs, tables: TrainedTables = _UNKNOWN) -> Iterator[Example]:
     """One example a row under a header; columns that the signature doesn't take are passed over.
 
-    A cell holds a number, a truth value or text; JSON where a feature has a shape, such as `[0.5, 1.5]`.
+    A cell holds a number, a truth value or text; JSON where a feature has a shape, such as `[0.5, 1.5]`. It may also
+    hold the path of an image or stand for a missing number, where the tables of training had such columns.
     """
     csv.field_size_limit(2**31 - 1)  # an image as JSON is longer than the default of 128 KiB
-    rows = csv.reader(_lines(file, name))
-    header = next(rows, None)
-    if header is None:
+    lines = _lines(file, name)
+    first = next(lines, "")
+    rows = csv.reader(
+        itertools.chain([first], lines), delimiter=tables.delimiter_of(name, first), skipinitialspace=True
+    )
+    header = [title.strip() or f"column_{number}" for number, title in enumerate(next(rows, []), 1)]
+    if not header:
         raise UsageError(f"{name} is empty; expected a header with {', '.join(specs)}.")
-    _check_names(header, specs, f"{name}, header")
+    titles = tables.titles(specs, header)
+    _check_names(titles, header, f"{name}, header")
     for row in rows:
         if not row:
             continue
@@ -60,16 +73,19 @@ def read_csv(file: IO[bytes], name: str, specs: Specs) -> Iterator[Example]:
         if len(row) != len(header):
             raise UsageError(f"{place}: got {len(row)} cells, expected {len(header)} as in the header.")
         cells = dict(zip(header, row, strict=True))
-        yield (
-            place,
-            {
-                key: _to_array(_cell_value(cells[key], spec, place, key), spec, place, key)
-                for key, spec in specs.items()
-            },
-        )
+        example = {}
+        for key, spec in specs.items():
+            cell = cells[titles[key]]
+            if key in tables.images and not cell.startswith("["):
+                folder = os.path.dirname(name) if tables.root is None else os.path.expanduser(tables.root)
+                value: Any = _image(os.path.join(folder, cell), spec, place)
+            else:
+                value = _cell_value(cell, spec, place, key, tables.missing)
+            example[key] = _to_array(value, spec, place, key)
+        yield place, example
 
 
-def read_json_lines(file: IO[bytes], name: str, specs: Specs) -> Iterator[Example]:
+def read_json_lines(file: IO[bytes], name: str, specs: Specs, tables: TrainedTables = _UNKNOWN) -> Iterator[Example]:
     """One `{feature: value}` a line; bytes are `{"b64": "..."}`, empty lines are passed over."""
     for number, line in enumerate(_lines(file, name), start=1):
         if not line.strip():
@@ -81,16 +97,18 @@ def read_json_lines(file: IO[bytes], name: str, specs: Specs) -> Iterator[Exampl
             raise UsageError(f"{place}: not JSON ({error}). Each line is one example, {{feature: value}}.") from error
         if not isinstance(values, dict):
             raise UsageError(f"{place}: got {_short(values)}, expected an object {{feature: value}}.")
-        _check_names(values, specs, place)
-        yield place, {key: _to_array(values[key], spec, place, key) for key, spec in specs.items()}
+        titles = tables.titles(specs, list(values))
+        _check_names(titles, values, place)
+        yield place, {key: _to_array(values[titles[key]], spec, place, key) for key, spec in specs.items()}
 
 
-def read_npz(file: IO[bytes], name: str, specs: Specs) -> Iterator[Example]:
+def read_npz(file: IO[bytes], name: str, specs: Specs, tables: TrainedTables = _UNKNOWN) -> Iterator[Example]:
     """Arrays `[examples, ...]` by feature name."""
     try:
         with np.load(io.BytesIO(file.read()), allow_pickle=False) as loaded:
-            _check_names(loaded.files, specs, name)
-            arrays = {key: loaded[key] for key in specs}
+            titles = tables.titles(specs, loaded.files)
+            _check_names(titles, loaded.files, name)
+            arrays = {key: loaded[title] for key, title in titles.items()}
     except (ValueError, OSError, AttributeError) as error:
         if isinstance(error, UsageError):
             raise
@@ -148,23 +166,33 @@ def read_images(paths: Sequence[str], specs: Specs) -> Iterator[Example]:
 
 def _lines(file: IO[bytes], name: str) -> Iterator[str]:
     """The lines of a UTF-8 text, without the mark that some programs put at its beginning."""
-    for number, line in enumerate(file, start=1):
-        try:
+    number = 0
+    try:
+        for number, line in enumerate(file, start=1):
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise UsageError(f"{name}, line {number}: not UTF-8 text ({error}).") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name}, line {number}: not UTF-8 text ({error}).") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UsageError(f"{name}, after line {number}: can't be decompressed ({error}).") from error
 
 
-def _check_names(got: Iterable[str], specs: Specs, place: str) -> None:
-    for name in specs:
-        if name not in got:
+def _check_names(titles: Mapping[str, str], got: Iterable[str], place: str) -> None:
+    for name, title in titles.items():
+        if title not in got:
             raise UsageError(
                 f"{place}: feature {name!r} is missing.{did_you_mean(name, got)} Got {', '.join(got) or 'nothing'}; "
-                f"expected {', '.join(specs)}."
+                f"expected {', '.join(titles)}."
             )
 
 
-def _cell_value(cell: str, spec: tf.TensorSpec, place: str, name: str) -> Any:
+def _image(path: str, spec: tf.TensorSpec, place: str) -> bytes | np.ndarray:
+    try:
+        return read_image(path, spec)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{place}: {error}") from error
+
+
+def _cell_value(cell: str, spec: tf.TensorSpec, place: str, name: str, missing: Collection[str]) -> Any:
     """What a CSV cell says; text that isn't a number stays text, which `_to_array` then refuses."""
     if spec.shape.rank != 1:
         try:
@@ -173,8 +201,13 @@ def _cell_value(cell: str, spec: tf.TensorSpec, place: str, name: str) -> Any:
             raise _misfit(place, name, repr(cell), spec, " as JSON, such as [1, 2]") from None
     if spec.dtype == tf.string:
         return cell
-    if spec.dtype == tf.bool:
-        return _BOOLEANS.get(cell.strip().lower(), cell)
+    cell = cell.strip()
+    if spec.dtype.is_floating and cell in missing:
+        return np.nan
+    # A yes or no that may be missing is 1, 0 or NaN.
+    if spec.dtype == tf.bool or (missing and spec.dtype.is_floating and cell.isalpha()):
+        truth = boolean_of(cell)
+        return cell if truth is None else truth if spec.dtype.is_floating else bool(truth)
     for convert in (int, float):
         try:
             return convert(cell)

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import gzip
 import io
 import json
 import sys
@@ -13,6 +14,7 @@ import read_examples
 import tensorflow as tf
 from predict import ask, batches
 from progress import Progress
+from trained_tables import TrainedTables
 
 import framework
 
@@ -274,6 +276,8 @@ def test_mistakes_in_records(predict, toy, tmp_path):
     ("name", "kind"),
     [
         ("a.csv", "csv"),
+        ("a.tsv", "csv"),
+        ("a.csv.gz", "csv"),
         ("a.JSONL", "jsonl"),
         ("a.npz", "npz"),
         ("a.tfrecord", "records"),
@@ -466,3 +470,69 @@ def test_all_formats_agree_with_the_run(predict, wine_run, tmp_path):
         answers = [json.loads(line) for line in lines]
         np.testing.assert_allclose([a["probabilities"] for a in answers], expected["probabilities"], atol=1e-5)
         assert [a["class_name"].encode() for a in answers] == expected["class_name"].tolist()
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """A table with a column of each kind, values missing in all of them, and a run that was trained on it."""
+    folder = tmp_path_factory.mktemp("people")
+    random = np.random.default_rng(0)
+    pixels = tf.constant(random.integers(0, 255, (9, 8, 3), dtype=np.uint8))
+    (folder / "photos").mkdir()
+    for name in "ab":
+        (folder / "photos" / f"{name}.png").write_bytes(tf.io.encode_png(pixels).numpy())
+    lines = ["id;Height (cm); class;member;born;photo;label"]
+    for number in range(60):
+        height = ["", "NA", " 170.5", "161"][number % 4]
+        city, member = random.choice(["Rome", "Oslo", ""]), random.choice(["True", "False", ""])
+        born = f"2001-02-{number % 28 + 1:02}" if number % 5 else ""
+        lines.append(f'{number};{height}; "{city}";{member};{born};{"ab"[number % 2]}.png;{"yn"[number % 2]}')
+    (folder / "people.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    options = {"path": str(folder / "people.csv"), "label": "label", "drop": ["id"], "root": str(folder / "photos")}
+    options |= {"image_size": [8, 8], "validation": 0.0, "test": 0.0}
+    framework.fit("multimodal", "multimodal", pipeline_options=options, run_dir=folder / "run", epochs=1, batch_size=20)
+    return folder
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "encoded"])
+def test_a_table_that_was_trained_on(predict, people, signature):
+    run = framework.Run.load(people / "run")
+    assert dict(run.pipeline.renamed) == {"Height_cm": "Height (cm)", "class_": "class"}
+    path = people / "people.csv"
+    code, lines, err = predict(f"--export={people / 'run'}", f"--input={path}", f"--signature={signature}")
+    assert code == 0, err
+    examples = run.pipeline.require_source("train").gather(tf.range(60, dtype=tf.int64)).features
+    photos = np.stack([run.pipeline.features["photo"].decode(photo) for photo in examples["photo"]])
+    expected = run.predict({name: np.asarray(value) for name, value in {**examples, "photo": photos}.items()})
+    expected = expected["probabilities"]
+    np.testing.assert_allclose([json.loads(line)["probabilities"] for line in lines], expected, atol=1e-5)
+    whole = path.read_bytes()
+    (people / "people.csv.gz").write_bytes(gzip.compress(whole))
+    (people / "people.tsv").write_bytes(whole.replace(b";", b"\t"))
+    named = whole.replace(b"Height (cm); class", b"Height_cm;class_", 1).replace(b";", b",")
+    (people / "named.csv").write_bytes(named)
+    for name in ("people.csv.gz", "people.tsv", "named.csv"):
+        argv = (f"--export={people / 'run'}", f"--input={people / name}", f"--signature={signature}")
+        assert predict(*argv) == (0, lines, err)
+
+
+def test_mistakes_in_a_table_like_those_of_training(predict, people):
+    header = "Height (cm),class,member,born,photo\n"
+    argv = (f"--export={people / 'run'}", "--format=csv")
+    for row, message in (
+        ("tall,Rome,True,2001-01-01,a.png\n", "line 2: feature 'Height_cm' got 'tall', expected float32"),
+        ("170,Rome,maybe,2001-01-01,a.png\n", "line 2: feature 'member' got 'maybe', expected float32"),
+        ("170,Rome,yes,2001-01-01,c.png\n", "line 2: [Errno 2] No such file or directory"),
+    ):
+        code, _, err = predict(*argv, stdin=header + row)
+        assert code == 2
+        assert message in err
+    (people / "cut.csv.gz").write_bytes(gzip.compress((people / "people.csv").read_bytes())[:-9])
+    assert "can't be decompressed" in predict(*argv, f"--input={people / 'cut.csv.gz'}")[2]
+
+
+def test_columns_are_told_apart():
+    tables = TrainedTables(renamed={"a_b": "a b", "a_b_2": "a_b"})
+    assert tables.titles(["a_b", "a_b_2"], ["a b", "a_b"]) == {"a_b": "a b", "a_b_2": "a_b"}
+    assert tables.titles(["a_b", "a_b_2"], ["a_b", "a_b_2"]) == {"a_b": "a_b", "a_b_2": "a_b_2"}
+    assert TrainedTables().titles(["a_b", "c"], ["a b", "a-b"]) == {"a_b": "a b", "c": "c"}
