@@ -4,6 +4,12 @@ TRAIN = "train"
 VALIDATION = "validation"
 TEST = "test"
 PHASES = (TRAIN, VALIDATION, TEST)
+# What people and libraries call the splits, the most usual name first.
+SPLIT_NAMES = {
+    TRAIN: ("train", "training"),
+    VALIDATION: ("validation", "valid", "val", "dev"),
+    TEST: ("test", "testing"),
+}
 
 
 def check_phase(phase: str) -> str:

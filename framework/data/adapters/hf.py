@@ -40,7 +40,7 @@ class HuggingFaceDataSet(ForeignDataSet):
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        path = pathlib.Path(path)
+        path = pathlib.Path(path).expanduser()
         if not path.exists():
             raise FileNotFoundError(f"There is no file or folder {path}. Nothing is downloaded here.")
         datasets = require("datasets", extra="hf", purpose=f"Reading {path}")

@@ -10,12 +10,11 @@ import tensorflow as tf
 from absl import logging
 
 from framework.data.adapters.foreign import Aspect, Field, ForeignDataSet
-from framework.data.phases import PHASES, TEST, TRAIN, VALIDATION
+from framework.data.phases import PHASES, SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from framework.data.pipeline import Pipeline
 from framework.data.sources import Source
 from framework.data.splits import choose
-from framework.data.statistics import collect
-from framework.data.tables.columns import Column, feature_names
+from framework.data.tables.columns import Column, feature_names, renamed
 from framework.data.tables.division import Division, check_sample
 from framework.data.tables.encoding import Encoding
 from framework.data.tables.labels import Labels, read_labels
@@ -28,8 +27,6 @@ from framework.tasks.task import Task
 
 # What a column may be taken for, if somebody says so.
 _ALTERNATIVES = {NUMERIC: (CATEGORICAL,), TEXT: (CATEGORICAL,), CATEGORICAL: (NUMERIC,)}
-# What other libraries call the splits, by phase.
-_SPLITS = {TRAIN: ("train", "training"), VALIDATION: ("validation", "valid", "val", "dev"), TEST: ("test", "testing")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +74,7 @@ class ForeignPipeline(Pipeline):
         if choice.columns is None and data.unusable:
             logging.info("Columns of %s that are left out, since they can't be used: %s.", data.place, data.unusable)
         self.features = {column.name: column.feature for column in self.columns}
+        self.renamed = renamed(self.columns)
         self._encoding = encoding
         fields = {column.name: Field(column.title, column.feature) for column in self.columns}
         values = {phase: data.values(split, label) for phase, split in splits.items()}
@@ -103,7 +101,9 @@ class ForeignPipeline(Pipeline):
         return self._sources.get(phase)
 
     def learn(self, train):
-        return collect(train, self._encoding.accumulators(self.columns))
+        # Not from `train`, for which every image would be decoded: nothing is learned of them.
+        batch_size = 64 if any(column.feature.is_encoded for column in self.columns) else 1024
+        return self._encoding.learn(self.require_source(TRAIN).batches(batch_size), self.columns)
 
     def preprocess(self, features):
         return {
@@ -124,7 +124,7 @@ def _settle_splits(data: ForeignDataSet, given: Mapping[str, str] | None) -> dic
                     f"{data.place} has no split {split!r}.{did_you_mean(split, data.splits)} It has {[*data.splits]}."
                 )
         return {phase: given[phase] for phase in PHASES if phase in given}
-    found = {phase: [name for name in names if name in data.splits] for phase, names in _SPLITS.items()}
+    found = {phase: [name for name in names if name in data.splits] for phase, names in SPLIT_NAMES.items()}
     if not found[TRAIN]:
         raise ValueError(f"{data.place} has the splits {[*data.splits]}: say which is which, splits={{'train': ...}}.")
     return {phase: names[0] for phase, names in found.items() if names}

@@ -173,6 +173,11 @@ def feature_names(titles: Iterable[str]) -> dict[str, str]:
     return names
 
 
+def renamed(columns: Iterable[Column]) -> dict[str, str]:
+    """`{feature: column}` of those that have another name as a feature."""
+    return {column.name: column.title for column in columns if column.name != column.title}
+
+
 def _kind(scan: ColumnScan, given: str | None, allowed: Collection[str]) -> tuple[str, str | None]:
     """The kind, and what stands in the way of using it."""
     if not scan.known and (given in (None, NUMERIC, BOOLEAN, DATE) or not scan.marked):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from framework.data.accumulators import Accumulator, MissingShare, Moments
 from framework.data.counting import Vocabulary
-from framework.data.statistics import Statistics
+from framework.data.sources import Example
+from framework.data.statistics import Statistics, collect
 from framework.data.tables import dates
 from framework.data.tables.columns import Column
 from framework.data.tables.scanning import CATEGORICAL, DATE, IMAGE, NUMERIC, TEXT
@@ -42,9 +43,24 @@ class Encoding:
         if self.max_categories < 1:
             raise ValueError(f"max_categories must be at least 1, got {self.max_categories}.")
 
-    def accumulators(self, columns: Sequence[Column]) -> dict[str, list[Accumulator]]:
-        """What is learned of each feature."""
-        return {column.name: found for column in columns if (found := self._accumulators(column))}
+    def learn(self, batches: Iterable[Example], columns: Sequence[Column]) -> dict[str, np.ndarray]:
+        """The statistics that `encode` needs, in one pass; in none where nothing is to be learned.
+
+        Args:
+            batches: The training examples, as they are stored.
+            columns: The features.
+
+        Raises:
+            ValueError: There is no token in any text of a column.
+        """
+        accumulators = {column.name: found for column in columns if (found := self._accumulators(column))}
+        learned = collect(batches, accumulators) if accumulators else {}
+        for column in columns:
+            if column.kind == TEXT and not len(learned[column.name]):
+                raise ValueError(
+                    f"No token is in the training texts of {column.title!r}: leave it out, or standardize less."
+                )
+        return learned
 
     def _accumulators(self, column: Column) -> list[Accumulator]:
         if column.kind == NUMERIC or column.feature.dtype == "float32":
@@ -111,8 +127,11 @@ class Dates(Accumulator):
 
 
 def _with_missing(values: tf.Tensor, is_missing: tf.Tensor, share: np.ndarray) -> tf.Tensor:
-    """`[batch, values + 1]` where any was missing in training."""
+    """With a further value for each that may be missing, on the last axis, where any was missing in training."""
     if not share:
         return values
-    columns = values if values.shape.rank == 2 else values[:, tf.newaxis]
-    return tf.concat([columns, tf.cast(is_missing, tf.float32)[:, tf.newaxis]], axis=1)
+    flags = tf.cast(is_missing, tf.float32)
+    if flags.shape.rank == 1:
+        flags = flags[:, tf.newaxis]
+        values = values if values.shape.rank == 2 else values[:, tf.newaxis]
+    return tf.concat([values, flags], axis=-1)

@@ -6,22 +6,20 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from framework.data.phases import TEST, TRAIN, VALIDATION
+from framework.data.phases import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from framework.data.tables.blocks import Block, Table, in_blocks
 from framework.data.tables.reading import open_tables
 from framework.data.tables.text_files import Reading
 
 TEXT, LABEL = "text", "label"
 _SUFFIX = ".txt"
-# What people call the splits.
-_FOLDERS = {TRAIN: ("train", "training"), VALIDATION: ("validation", "valid", "val", "dev"), TEST: ("test", "testing")}
 
 
 class FolderTable(Table):
     """`folder/<class>/*.txt`, with the columns `text` and `label`. Files in folders of a class' folder are its too.
 
     Args:
-        folder: Its folders are the classes; hidden ones aren't.
+        folder: Its folders are the classes. What is hidden, and what is in hidden folders, doesn't count.
         reading: How text files are to be read.
 
     Raises:
@@ -42,9 +40,9 @@ class FolderTable(Table):
         self._files = [
             (os.path.relpath(os.path.join(parent, name), folder), label)
             for label in classes
-            for parent, folders, names in sorted(os.walk(os.path.join(folder, label)))
+            for parent, _, names in sorted(os.walk(os.path.join(folder, label)))
             for name in sorted(names)
-            if name.lower().endswith(_SUFFIX)
+            if name.lower().endswith(_SUFFIX) and not _is_hidden(os.path.relpath(os.path.join(parent, name), folder))
         ]
         without = sorted(set(classes) - {label for _, label in self._files})
         if without:
@@ -67,6 +65,10 @@ class FolderTable(Table):
             return file.read()
 
 
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split(os.sep))
+
+
 def own_splits(path: Any, validation: Any, test: Any) -> tuple[Any, Any, Any]:
     """Training, validation and test of a folder that has one for each, `train/<class>/*.txt` and so on.
 
@@ -76,15 +78,19 @@ def own_splits(path: Any, validation: Any, test: Any) -> tuple[Any, Any, Any]:
         test: The same.
 
     Raises:
-        ValueError: There are folders of splits, and others beside them.
+        ValueError: There are folders of splits and others beside them, or two that may be the same split.
     """
     if not is_folder(path):
         return path, validation, test
     path = os.path.expanduser(os.fspath(path))
     there = {entry.name.lower(): entry.path for entry in os.scandir(path) if entry.is_dir()}
-    splits = {phase: there.pop(name) for phase, names in _FOLDERS.items() for name in names if name in there}
-    if TRAIN not in splits:
+    found = {phase: [name for name in names if name in there] for phase, names in SPLIT_NAMES.items()}
+    if not found[TRAIN]:
         return path, validation, test
+    for phase, names in found.items():
+        if len(names) > 1:
+            raise ValueError(f"{path} has the folders {names}, either of which may be the {phase} split. Leave one.")
+    splits = {phase: there.pop(names[0]) for phase, names in found.items() if names}
     others = sorted(name for name in there if not name.startswith("."))
     if others:
         raise ValueError(

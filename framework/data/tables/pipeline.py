@@ -15,14 +15,12 @@ from framework.data.phases import TRAIN
 from framework.data.pipeline import Pipeline
 from framework.data.sampling import Balanced
 from framework.data.sources import Source
-from framework.data.statistics import collect
 from framework.data.tables.blocks import Table
-from framework.data.tables.columns import Choice, Roles
+from framework.data.tables.columns import Choice, Roles, renamed
 from framework.data.tables.division import Division, divide_rows
 from framework.data.tables.encoding import Encoding
 from framework.data.tables.loading import load
 from framework.data.tables.rows import Rows, RowSource
-from framework.data.tables.scanning import TEXT
 from framework.tasks.classification import BinaryClassification, Classification
 from framework.tasks.regression import Regression
 from framework.tasks.task import Task
@@ -64,7 +62,7 @@ class TablePipeline(Pipeline):
         self.columns = tuple(loaded.columns)
         self.features = {column.name: column.feature for column in self.columns}
         self.left_out = tuple(loaded.left_out)
-        self.renamed = {column.name: column.title for column in self.columns if column.name != column.title}
+        self.renamed = renamed(self.columns)
         self._encoding = encoding
         rows = divide_rows(loaded.rows, division, loaded.labels.task)
         self.task = loaded.labels.task if isinstance(task, Task) else _conditioned(loaded.labels.task, rows[TRAIN])
@@ -91,13 +89,7 @@ class TablePipeline(Pipeline):
         # Not from `train`, for which every image would be read and decoded: nothing is learned of them.
         skipped = self.skipped.get(TRAIN)
         rows = self._train.without(skipped) if skipped else self._train
-        learned = collect(rows.batches(1024), self._encoding.accumulators(self.columns))
-        for column in self.columns:
-            if column.kind == TEXT and not len(learned[column.name]):
-                raise ValueError(
-                    f"No token is in the training texts of {column.title!r}: leave it out, or standardize less."
-                )
-        return learned
+        return self._encoding.learn(rows.batches(1024), self.columns)
 
     def preprocess(self, features):
         return {

@@ -125,6 +125,21 @@ def test_what_the_model_gets(saved):
     assert (interface["words"].shape, interface["words"].dtype) == ((3,), "int64")
 
 
+def test_no_image_is_decoded_to_learn_of_the_other_columns(tmp_path):
+    found = [{**row, "image": {"bytes": b"no image", "path": None}} for row in rows(20, 0)]
+    datasets.Dataset.from_list(found, features=FEATURES).save_to_disk(tmp_path / "bad")
+    pipeline = HF(str(tmp_path / "bad"), columns=["image", "x"], validation=0, test=0)
+    assert pipeline.with_statistics().statistics["x/mean"] == pytest.approx(np.mean([row["x"] for row in found]))
+
+
+def test_names_that_a_signature_can_t_have_and_a_path_at_home(table, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    of_table({**table, "x (m)": table["x"]}, tmp_path, label="label")
+    pipeline = HF("~/table", label="label")
+    assert "x_m" in pipeline.features
+    assert pipeline.renamed == {"x_m": "x (m)"}
+
+
 def test_a_split_that_is_not_there_is_made(saved):
     pipeline = HF(str(saved), validation=0.2)
     sizes = {phase: pipeline.source(phase).num_examples for phase in PHASES}

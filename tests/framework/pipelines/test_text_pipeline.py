@@ -95,6 +95,21 @@ def test_folders_of_splits(tmp_path, names, sizes):
         text(folder)
 
 
+def test_two_folders_that_may_be_one_split(tmp_path):
+    for name in ("train", "val", "dev"):
+        write_folder(tmp_path / name, reviews(8))
+    with pytest.raises(ValueError, match=r"has the folders \['val', 'dev'\], either of which may be the vali"):
+        text(tmp_path)
+
+
+def test_hidden_files_are_no_texts(tmp_path):
+    write_folder(tmp_path, reviews(20))
+    (tmp_path / "good" / ".hidden").mkdir()
+    for name in ("._a.txt", ".hidden/a.txt"):
+        (tmp_path / "good" / name).write_bytes(b"\xff")
+    assert sum(text(tmp_path).source(phase).num_examples for phase in PHASES) == 20
+
+
 def test_folders_that_aren_t_classes(tmp_path):
     with pytest.raises(ValueError, match="has no folder for each class"):
         text(tmp_path)
