@@ -84,21 +84,28 @@ class Profiler:
             f"labels/{head}".rstrip("/"): task.tasks.get(head) if isinstance(task, Heads) else task for head in heads
         }
         self._parts = {name: _parts(feature, self._features[name].is_encoded) for name, feature in stored.items()}
-        for name, label in zip(self._tasks, heads.values(), strict=True):
-            self._parts[name] = _label_parts(Feature.of(label))
+        self._label_parts = {
+            name: _label_parts(Feature.of(label)) for name, label in zip(self._tasks, heads.values(), strict=True)
+        }
         self._categories = frozenset(categories)
-        self._collector = Collector({name: list(parts.values()) for name, parts in self._parts.items()})
+        # Two, since a feature may be called "labels".
+        self._collectors = [
+            Collector({name: list(parts.values()) for name, parts in collected.items()})
+            for collected in (self._parts, self._label_parts)
+        ]
         self._count = 0
 
     def update(self, example: Example) -> None:
         """Adds a batch."""
         self._count += len(tf.nest.flatten(example.features)[0])
-        self._collector.update(example)
+        for collector, features in zip(self._collectors, (example.features, {}), strict=True):
+            collector.update(example._replace(features=features))
 
     def merge(self, other: Profiler) -> None:
         """Adds what another one of the same split has seen."""
         self._count += other._count
-        self._collector.merge(other._collector)
+        for own, others in zip(self._collectors, other._collectors, strict=True):
+            own.merge(others)
 
     def result(self) -> dict[str, Any]:
         """Plain values: `{"profiled": examples looked at, "features": {name: {...}}, "labels": {name: {...}}}`.
@@ -121,7 +128,7 @@ class Profiler:
                 name: described[name] | _summary(self._parts[name], is_category=name in self._categories)
                 for name in described
             },
-            "labels": {name: _label_summary(self._parts[name], task) for name, task in self._tasks.items()},
+            "labels": {name: _label_summary(self._label_parts[name], task) for name, task in self._tasks.items()},
         }
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from framework.data.proportions import spread_order
 from framework.data.sources import Source
-from framework.data.splits import choose, class_ids, spread_order
+from framework.data.splits import choose, class_ids
 
 _PLACE = r"(-?\d+(?:\.\d+)?%|-?\d+)?"
 _SHARE = re.compile(rf"(\w*)(?:\[\s*{_PLACE}\s*:\s*{_PLACE}\s*\])?")

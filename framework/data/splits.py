@@ -101,6 +101,9 @@ def class_ids(source: Source, labels: Any = None, stratify: bool | None = None) 
         source: All examples.
         labels: `[examples]` where they are known without reading.
         stratify: By default where labels are given, or are integers `[examples]` in the source.
+
+    Raises:
+        ValueError: There isn't one class for each example.
     """
     if stratify is None:
         spec = source.spec.labels
@@ -109,6 +112,11 @@ def class_ids(source: Source, labels: Any = None, stratify: bool | None = None) 
     if not stratify:
         return np.zeros(source.num_examples, np.int64)
     labels = read_labels(source) if labels is None else _each(labels, source, "labels")
+    if np.shape(labels) != (source.num_examples,):
+        raise ValueError(
+            f"Stratifying needs one class for each of {source.num_examples} examples; the labels are "
+            f"{source.spec.labels}. Pass labels= with the classes."
+        )
     return np.unique(labels, return_inverse=True)[1]
 
 

@@ -69,6 +69,8 @@ class Choice:
         for argument in ("columns", "drop", "missing"):
             if isinstance(getattr(self, argument), str):
                 raise ValueError(f"{argument} must be a list, got the text {getattr(self, argument)!r}.")
+        if self.columns is not None and len(set(self.columns)) < len(self.columns):
+            raise ValueError(f"columns= names a column twice, got {list(self.columns)}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,18 +111,7 @@ def choose_columns(
             what to write.
     """
     seen, types = scans[TRAIN], choice.types or {}
-    for argument, titles in (("columns", choice.columns or ()), ("drop", choice.drop), ("types", types)):
-        check_titles(titles, seen, f"{argument}=", place)
-    unknown = {title: kind for title, kind in types.items() if kind not in choice.kinds}
-    if unknown:
-        raise ValueError(f"types= has {unknown}; this pipeline's kinds are {', '.join(choice.kinds)}.")
-    both = {*(choice.columns or ()), *types} & {*choice.drop, *roles.of("label")}
-    if both:
-        raise ValueError(f"{sorted(both)} can't be features by columns= or types= and be in drop= or label= as well.")
-    apart = {*choice.drop, *(() if choice.columns else roles.titles)}
-    titles = [title for title in choice.columns or seen if title not in apart]
-    if not titles:
-        raise ValueError(f"No column of {place} is left as a feature: of {list(seen)} none isn't in {sorted(apart)}.")
+    titles = choose_titles(seen, choice, roles, place)
     kinds, problems = {}, {}
     for title in titles:
         kinds[title], problem = _kind(seen[title], types.get(title), choice.kinds)
@@ -143,6 +134,28 @@ def choose_columns(
         missing = sum(scan.blank + (scan.marked if is_marked else 0) for scan in everywhere)
         found.append(Column(names[title], title, kinds[title], feature, missing, title in types))
     return found
+
+
+def choose_titles(seen: Collection[str], choice: Choice, roles: Roles, place: str) -> list[str]:
+    """The columns that are features, of those that the training table has.
+
+    Raises:
+        ValueError: A column isn't there, is in two lists, or none is left.
+    """
+    types = choice.types or {}
+    for argument, titles in (("columns", choice.columns or ()), ("drop", choice.drop), ("types", types)):
+        check_titles(titles, seen, f"{argument}=", place)
+    unknown = {title: kind for title, kind in types.items() if kind not in choice.kinds}
+    if unknown:
+        raise ValueError(f"types= has {unknown}; this pipeline's kinds are {', '.join(choice.kinds)}.")
+    both = {*(choice.columns or ()), *types} & {*choice.drop, *roles.of("label")}
+    if both:
+        raise ValueError(f"{sorted(both)} can't be features by columns= or types= and be in drop= or label= as well.")
+    apart = {*choice.drop, *(() if choice.columns else roles.titles)}
+    titles = [title for title in choice.columns or seen if title not in apart]
+    if not titles:
+        raise ValueError(f"No column of {place} is left as a feature: of {list(seen)} none isn't in {sorted(apart)}.")
+    return titles
 
 
 def check_titles(titles: Iterable[str], there: Collection[str], what: str, place: str) -> None:

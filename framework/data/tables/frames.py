@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ import numpy as np
 from framework.data.tables.blocks import BLOCK, Block, Table, check_names
 from framework.extras import require
 
+# Under such names pandas writes an index that has none, and reads it as an index again.
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 _PLAIN = {type(None), bool, int, float, str, datetime.date, datetime.datetime}
 
 
@@ -52,7 +55,7 @@ def _as_column(values: Any, name: str) -> np.ndarray:
 
 
 class ParquetTable(Table):
-    """A Parquet file, read in groups of rows.
+    """A Parquet file, read in groups of rows; a DataFrame's index that has no name is no column.
 
     Raises:
         ValueError: It isn't a Parquet file, or two columns have one name.
@@ -63,13 +66,14 @@ class ParquetTable(Table):
         self.place = path
         self.folder = os.path.dirname(path) or "."
         with self._open() as file:
-            self.names = check_names(list(file.schema_arrow.names), path)
+            names = [name for name in file.schema_arrow.names if not _PANDAS_INDEX.fullmatch(name)]
+        self.names = check_names(names, path)
 
     def blocks(self) -> Iterator[Block]:
         first = 0
         with self._open() as file:
             for batch in file.iter_batches(BLOCK):
-                columns = {name: _plain(values) for name, values in batch.to_pydict().items()}
+                columns = {name: _plain(batch.column(name).to_pylist()) for name in self.names}
                 yield Block(columns, list(range(first, first + len(batch))))
                 first += len(batch)
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from framework.data.bad_examples import BadExample, BadExamples
 from framework.data.phases import TRAIN
 from framework.data.tables.blocks import Table
-from framework.data.tables.columns import Choice, Column, Roles, check_titles, choose_columns
+from framework.data.tables.columns import Choice, Column, Roles, check_titles, choose_columns, choose_titles
 from framework.data.tables.labels import Labels, read_labels
 from framework.data.tables.memory import check_memory
 from framework.data.tables.rows import Rows, parse_rows
@@ -56,8 +56,7 @@ def load(
         check_titles(roles.of(argument), scans[TRAIN], f"{argument}=", place)
     # Only what is divided needs these.
     others = dataclasses.replace(roles, group=None, time=None)
-    apart = {*choice.drop, *(() if choice.columns else roles.titles)}
-    used = [title for title in choice.columns or scans[TRAIN] if title not in apart]
+    used = choose_titles(scans[TRAIN], choice, roles, place)
     for phase, given in tables.items():
         if phase != TRAIN:
             scans[phase] = scan_tables(given, choice.missing, list(dict.fromkeys([*used, *others.titles])))

@@ -109,6 +109,12 @@ def test_labels_of_every_task():
     assert single["labels"] == {"labels": {"values": {"b": 2, "a": 1, "5": 1}}}  # out of range: named by its number
 
 
+def test_a_feature_may_be_called_labels():
+    profile = profiled({"labels": [0.5, 1.5, 2.5]}, np.array([0, 1, 1]), tasks.Classification(2))
+    assert profile["features"]["labels"]["mean"] == 1.5
+    assert profile["labels"]["labels"]["values"] == {"1": 2, "0": 1}
+
+
 def test_encoded_images_are_measured_and_not_decoded():
     files = np.array([b"not an image", b"neither"], object)
     profile = profiled({"photo": files}, np.zeros(2), tasks.Regression(), {"photo": Image((8, 8, 3))})

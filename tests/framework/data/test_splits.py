@@ -55,6 +55,15 @@ def source(labels):
     return ArraySource({"index": np.arange(len(labels))}, labels)
 
 
+@pytest.mark.parametrize("labels", [np.zeros((8, 2), int), {"head": np.zeros(8, int)}])
+def test_what_is_no_class_can_t_be_stratified(labels):
+    several = ArraySource({"x": np.zeros(8)}, labels)
+    with pytest.raises(ValueError, match=r"one class for each of 8 examples; the labels are .* Pass labels="):
+        split_source(several, {"train": 0.5, "test": 0.5}, stratify=True)
+    parts = split_source(several, {"train": 0.5, "test": 0.5}, labels=np.arange(8) % 2)
+    assert parts["test"].num_examples == 4
+
+
 def test_integer_labels_are_stratified_and_others_are_not():
     labels = np.repeat([0, 1], [80, 20])
     for given_labels, stratify in ((labels, None), (labels == 1, None), (labels.astype(float), True)):

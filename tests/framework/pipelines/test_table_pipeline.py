@@ -409,3 +409,9 @@ def test_statistics_of_an_earlier_run_are_kept(csv):
 def test_the_script_s_form(csv):
     pipeline = resolve_pipeline("table", {"path": csv, "label": "label", "sample": "train[:50%]"})
     assert pipeline.source("train").num_examples == 42
+
+
+def test_a_column_that_no_table_has_is_one_that_training_hasn_t():
+    made = frame()
+    with pytest.raises(ValueError, match=r"columns= names the column 'citty', .*Did you mean 'city'"):
+        table(made, test=made, columns=["citty"])

@@ -124,6 +124,7 @@ def test_structures_are_named():
         ({"types": {"y": NUMERIC}}, r"\['y'\] can't be features"),
         ({"drop": ["age", "city", "member", "zip"]}, r"No column of a\.csv is left as a feature"),
         ({"columns": "age"}, "columns must be a list, got the text 'age'"),
+        ({"columns": ["age", "zip", "age"]}, r"columns= names a column twice, got \['age', 'zip', 'age'\]"),
     ],
 )
 def test_choices_are_checked(settings, message):

@@ -229,6 +229,15 @@ def test_text_and_types_are_not_put_together(tmp_path):
         open_tables(paths, READING)
 
 
+def test_the_index_of_a_data_frame_is_a_column_if_it_has_a_name(tmp_path):
+    shuffled = FRAME.set_axis(np.square(np.arange(len(FRAME))) + 7)
+    for frame, names in ((shuffled, []), (shuffled.rename_axis("number"), ["number"])):
+        frame.to_parquet(tmp_path / "a.parquet")
+        (table,) = open_tables(str(tmp_path / "a.parquet"), READING)
+        assert table.names == [*FRAME.columns, *names]
+        assert list(next(table.blocks()).columns) == table.names
+
+
 def test_a_damaged_parquet_file(tmp_path):
     with pytest.raises(ValueError, match=r"a\.parquet can't be read as Parquet"):
         open_tables(written(tmp_path / "a.parquet", b"PAR1 no more"), READING)
