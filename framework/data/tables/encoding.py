@@ -53,7 +53,7 @@ class Encoding:
         Raises:
             ValueError: There is no token in any text of a column.
         """
-        accumulators = {column.name: found for column in columns if (found := self._accumulators(column))}
+        accumulators = self.accumulators(columns)
         learned = collect(batches, accumulators) if accumulators else {}
         for column in columns:
             if column.kind == TEXT and not len(learned[column.name]):
@@ -61,6 +61,10 @@ class Encoding:
                     f"No token is in the training texts of {column.title!r}: leave it out, or standardize less."
                 )
         return learned
+
+    def accumulators(self, columns: Sequence[Column]) -> dict[str, list[Accumulator]]:
+        """What is learned of each feature, for a pass that others share."""
+        return {column.name: found for column in columns if (found := self._accumulators(column))}
 
     def _accumulators(self, column: Column) -> list[Accumulator]:
         if column.kind == NUMERIC or column.feature.dtype == "float32":

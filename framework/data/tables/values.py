@@ -47,7 +47,9 @@ def numbers_of(values: Sequence[Any]) -> np.ndarray | None:
     if (np.abs(numbers) > LARGEST).any():
         return None
     # "nan" is a word, which may stand for a missing value or not.
-    has_words = str in kinds and any(isinstance(values[place], str) for place in np.flatnonzero(np.isnan(numbers)))
+    has_words = str in kinds and any(
+        isinstance(values[place], str) for place in np.flatnonzero(np.isnan(numbers)).tolist()
+    )
     return None if has_words else numbers
 
 
