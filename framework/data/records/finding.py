@@ -11,20 +11,11 @@ import tensorflow as tf
 from absl import logging
 from google.protobuf.message import DecodeError
 
-from framework.data.phases import PHASES, TEST, TRAIN, VALIDATION, check_phase
+from framework.data.phases import PHASES, SPLIT_NAMES, TRAIN, VALIDATION, check_phase
 from framework.data.records.framing import place, read_records
 
 # Words in a file's name that say of which split it is.
-_WORDS = {
-    "train": TRAIN,
-    "training": TRAIN,
-    "validation": VALIDATION,
-    "valid": VALIDATION,
-    "val": VALIDATION,
-    "eval": VALIDATION,
-    "dev": VALIDATION,
-    "test": TEST,
-}
+_WORDS = {name: phase for phase, names in SPLIT_NAMES.items() for name in names} | {"eval": VALIDATION}
 _OTHER_FILES = (".json", ".txt", ".md", ".csv", ".index", ".lock")
 _LOOKED_AT = 100
 _TYPES = {"bytes_list": "string", "float_list": "float32", "int64_list": "int64"}

@@ -21,6 +21,7 @@ def touch(directory, *names):
         ("valid_1", "validation"),
         ("eval-00000-of-00010", "validation"),
         ("dev.tfrecord", "validation"),
+        ("testing-0", "test"),
         ("mnist-test.tfrecord-00000-of-00001", "test"),
         ("Train.tfrecord", "train"),
         ("trainstation.tfrecord", None),
