@@ -91,15 +91,23 @@ class Vocabulary(Accumulator):
         return sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))
 
     def result(self) -> np.ndarray:
-        """int64 or text `[values]`."""
+        """int64 or text `[values]`. Bytes that aren't UTF-8 are no text, and so out of vocabulary; that is logged."""
         if self.error:
             logging.warning(
                 "There were more than %d different values: the rarest were forgotten, and counts may be too low by %d.",
                 self.capacity,
                 self.error,
             )
-        kept = [value for value, count in self.counts if count >= self.min_count][: self.max_size]
-        return np.asarray([value.decode() if isinstance(value, bytes) else value for value in kept])
+        frequent = [value for value, count in self.counts if count >= self.min_count]
+        texts = [_decoded(value) if isinstance(value, bytes) else value for value in frequent]
+        known = [text for text in texts if text is not None]
+        if len(known) < len(texts):
+            logging.warning(
+                "%d values, such as %r, aren't UTF-8: they are out of vocabulary.",
+                len(texts) - len(known),
+                frequent[texts.index(None)],
+            )
+        return np.asarray(known[: self.max_size])
 
 
 class Quantiles(Accumulator):
@@ -157,6 +165,13 @@ class Quantiles(Accumulator):
         found = _values_of(np.asarray(bins)[np.searchsorted(ends, ranks)])
         found = np.where(np.asarray(ranks) >= ends[-1], high, np.where(np.asarray(ranks) <= 1, low, found))
         return {self.name: np.clip(found, low, high)}
+
+
+def _decoded(value: bytes) -> str | None:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def lengths(values: Any) -> np.ndarray:

@@ -7,8 +7,7 @@
         return statistics.collect(train, {"age": Moments(), "colour": Vocabulary(1000), "labels": ClassCounts(10)})
 
 `collect` feeds all accumulators in one pass. Their results are the same to the last bit however examples come in
-batches, and wherever parts of them were counted and merged. With several workers the chief computes them all the same,
-once, and the others read its file.
+batches, and wherever parts of them were counted: workers that have seen a part each merge their `Collector`s.
 """
 
 from __future__ import annotations

@@ -253,6 +253,12 @@ def test_forgetting_is_logged(caplog):
     assert "more than 10 different values" in caplog.text
 
 
+def test_what_isn_t_utf_8_is_out_of_vocabulary(caplog):
+    values = np.array([b"\xff", b"\xff", "ü".encode(), b"b"], object)
+    assert fed(lambda: Vocabulary(2), [values]).result().tolist() == ["b", "ü"]
+    assert r"1 values, such as b'\xff', aren't UTF-8" in caplog.text
+
+
 def test_class_counts_and_weights():
     learned = fed(lambda: ClassCounts(4), [np.array([0, 0, 0]), np.array([2])]).result()
     assert learned["counts"].tolist() == [3, 0, 1, 0]
