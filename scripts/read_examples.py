@@ -24,7 +24,7 @@ import tensorflow as tf
 from command_line import UsageError, did_you_mean
 from trained_tables import TrainedTables
 
-from framework.data.tables.values import boolean_of
+from framework.data.tables.values import boolean_of, text_of
 from framework.serving.images import image_input, read_image
 from framework.serving.signatures import reason
 
@@ -77,8 +77,7 @@ def read_csv(file: IO[bytes], name: str, specs: Specs, tables: TrainedTables = _
         for key, spec in specs.items():
             cell = cells[titles[key]]
             if key in tables.images and not cell.startswith("["):
-                folder = os.path.dirname(name) if tables.root is None else os.path.expanduser(tables.root)
-                value: Any = _image(os.path.join(folder, cell), spec, place)
+                value: Any = _image(cell, spec, place, tables.folder(name))
             else:
                 value = _cell_value(cell, spec, place, key, tables.missing)
             example[key] = _to_array(value, spec, place, key)
@@ -86,7 +85,10 @@ def read_csv(file: IO[bytes], name: str, specs: Specs, tables: TrainedTables = _
 
 
 def read_json_lines(file: IO[bytes], name: str, specs: Specs, tables: TrainedTables = _UNKNOWN) -> Iterator[Example]:
-    """One `{feature: value}` a line; bytes are `{"b64": "..."}`, empty lines are passed over."""
+    """One `{feature: value}` a line; bytes are `{"b64": "..."}`, empty lines are passed over.
+
+    Values may be the paths of images, or missing, where training's tables had such columns.
+    """
     for number, line in enumerate(_lines(file, name), start=1):
         if not line.strip():
             continue
@@ -99,7 +101,15 @@ def read_json_lines(file: IO[bytes], name: str, specs: Specs, tables: TrainedTab
             raise UsageError(f"{place}: got {_short(values)}, expected an object {{feature: value}}.")
         titles = tables.titles(specs, list(values))
         _check_names(titles, values, place)
-        yield place, {key: _to_array(values[titles[key]], spec, place, key) for key, spec in specs.items()}
+        example = {}
+        for key, spec in specs.items():
+            value = values[titles[key]]
+            if key in tables.images and isinstance(value, str):
+                value = _image(value, spec, place, tables.folder(name))
+            elif tables.missing:
+                value = _table_value(value, spec)
+            example[key] = _to_array(value, spec, place, key)
+        yield place, example
 
 
 def read_npz(file: IO[bytes], name: str, specs: Specs, tables: TrainedTables = _UNKNOWN) -> Iterator[Example]:
@@ -185,9 +195,20 @@ def _check_names(titles: Mapping[str, str], got: Iterable[str], place: str) -> N
             )
 
 
-def _image(path: str, spec: tf.TensorSpec, place: str) -> bytes | np.ndarray:
+def _table_value(value: Any, spec: tf.TensorSpec) -> Any:
+    """What a typed value is in a table: one that is missing is NaN or "", a category's number is its text."""
+    if spec.shape.rank != 1 or isinstance(value, dict):
+        return value
+    if spec.dtype.is_floating and (value is None or isinstance(value, bool)):
+        return np.nan if value is None else float(value)
+    if spec.dtype == tf.string and not isinstance(value, list):
+        return "" if value is None else text_of(value)
+    return value
+
+
+def _image(path: str, spec: tf.TensorSpec, place: str, folder: str) -> bytes | np.ndarray:
     try:
-        return read_image(path, spec)
+        return read_image(os.path.join(folder, path), spec)
     except (OSError, ValueError) as error:
         raise UsageError(f"{place}: {error}") from error
 

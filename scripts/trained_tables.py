@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -47,6 +48,10 @@ class TrainedTables:
     def delimiter_of(self, name: str, line: str) -> str:
         """The delimiter of a CSV file, by its name and first line."""
         return self.delimiter if self.delimiter and self.delimiter in line else guess_delimiter(name, line)
+
+    def folder(self, name: str) -> str:
+        """What paths of images in a file are relative to."""
+        return os.path.dirname(name) if self.root is None else os.path.expanduser(self.root)
 
     def titles(self, features: Iterable[str], there: Sequence[str]) -> dict[str, str]:
         """Which of a table's columns each feature is: `{feature: column}`, itself where there is none.

@@ -516,6 +516,19 @@ def test_a_table_that_was_trained_on(predict, people, signature):
         assert predict(*argv) == (0, lines, err)
 
 
+def test_json_lines_like_a_table_that_was_trained_on(predict, people):
+    header = "Height (cm),class,member,born,photo\n"
+    argv = (f"--export={people / 'run'}", "--outputs=probabilities")
+    row = {"Height (cm)": None, "class": None, "member": True, "born": None, "photo": "a.png"}
+    code, lines, err = predict(*argv, stdin=_json_lines(row, row | {"class": 7, "member": None}))
+    assert code == 0, err
+    assert predict(*argv, "--format=csv", stdin=header + ",,True,,a.png\n,7,,,a.png\n") == (0, lines, err)
+    assert (
+        "feature 'class_' got shape (1,), expected string"
+        in predict(*argv, stdin=_json_lines(row | {"class": ["a"]}))[2]
+    )
+
+
 def test_mistakes_in_a_table_like_those_of_training(predict, people):
     header = "Height (cm),class,member,born,photo\n"
     argv = (f"--export={people / 'run'}", "--format=csv")
