@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from framework.data.python_calls import numpy_function
 from framework.data.sources import Example, Source
 
 
@@ -42,7 +43,7 @@ class FetchingSource(Source):
 
         indices = tf.convert_to_tensor(indices)
         # Not stateful: nothing but the indices decides what comes.
-        tensors = tf.numpy_function(fetched, [indices], [spec.dtype for spec in specs], stateful=False)
+        tensors = numpy_function(fetched, [indices], [spec.dtype for spec in specs], stateful=False)
         shaped = [
             tf.ensure_shape(tensor, (indices.shape[0], *spec.shape[1:]))
             for tensor, spec in zip(tensors, specs, strict=True)

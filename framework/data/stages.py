@@ -11,6 +11,7 @@ import tensorflow as tf
 from framework.data.bad_examples import BadExampleError
 from framework.data.decoding import decode_good, encoded_names
 from framework.data.pipeline import Pipeline
+from framework.data.python_calls import numpy_function
 from framework.data.sources import Example
 
 # Explicit: tf.data's autotune can block for seconds when an iterator of a small fit is torn down. Batches come in the
@@ -47,7 +48,9 @@ def raw_examples(
         raise BadExampleError(f"{places}: undecodable {kind} (feature {' or '.join(map(repr, names))})")
 
     checked = tf.cond(
-        tf.reduce_all(is_good), lambda: is_good, lambda: tf.numpy_function(name_bad, [indices, is_good], tf.bool)
+        tf.reduce_all(is_good),
+        lambda: is_good,
+        lambda: numpy_function(name_bad, [indices, is_good], tf.bool, stateful=True),
     )
     with tf.control_dependencies([checked]):
         return Example({name: tf.identity(value) for name, value in features.items()}, example.labels, example.weights)

@@ -81,7 +81,7 @@ def held_out_phase(pipeline: Pipeline) -> str:
 
 def stored_batches(pipeline: Pipeline, phase: str, batch_size: int) -> Iterator[Example]:
     """A split in order as it is stored, in batches of NumPy arrays."""
-    for batch in configure(pipeline.require_source(phase).batches(batch_size)):
+    for batch in configure(pipeline.require_source(phase).stored.batches(batch_size)):
         yield Example(*batch).map(lambda tensor: tensor.numpy())
 
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from framework.data.adapters.foreign import Field, ForeignColumn, ForeignDataSet, files_digest, numbers_feature
 from framework.data.fetching import FetchingSource
+from framework.data.python_calls import numpy_function
 from framework.data.records import Field as RecordField
 from framework.data.records import RecordSource, Schema
 from framework.data.sources import DatasetSource, Example, Source
@@ -160,7 +161,7 @@ class ProtoSource(Source):
         def read(indices: np.ndarray) -> np.ndarray:
             return np.array(self._rows.__getitems__(indices.tolist()), object)
 
-        protos = tf.numpy_function(read, [indices], tf.string, stateful=False)
+        protos = numpy_function(read, [indices], tf.string, stateful=False)
         return self._part.schema.parse(tf.ensure_shape(protos, indices.shape))
 
     def place(self, index: int) -> str:

@@ -210,6 +210,20 @@ def test_a_cache_on_disk_serves_later_runs(folder, tmp_path):
     assert path.stat().st_mtime_ns == written
 
 
+def test_a_cache_and_an_export_of_what_clients_send(folder, tmp_path):
+    """Requests to prove it with are made of the files, not of what the cache holds."""
+    run = framework.fit(
+        "small_cnn",
+        "image_folder",
+        pipeline_options={"path": str(folder), "size": SIZE, "cache": "memory"},
+        run_dir=tmp_path,
+        epochs=1,
+        batch_size=8,
+        hparams={"width": 4, "hidden": 8},
+    )
+    assert {"serialized", "encoded"} <= set(read_manifest(run.export_dir)["signatures"])
+
+
 def half_a_jpeg(folder):
     """Cuts a JPEG of the training split short; its place."""
     source = pipeline_of(folder).source("train")

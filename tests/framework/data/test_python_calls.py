@@ -1,0 +1,64 @@
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import framework
+from framework import tasks
+from framework.data.caching import CachedSource
+from framework.data.evaluate import eval_dataset
+from framework.data.python_calls import numpy_function
+from framework.data.train import train_dataset
+from framework.media import Image
+
+PNG = tf.io.encode_png(np.zeros((9, 9, 3), np.uint8)).numpy()
+
+
+class Photos(framework.Pipeline):
+    features = {"image": Image((8, 8, 3))}
+    task = tasks.Classification(2)
+
+    def __init__(self, *, cached=False, encoded=(PNG,) * 4):
+        source = framework.ArraySource({"image": np.array(encoded, object)}, np.arange(len(encoded)) % 2)
+        self.examples = CachedSource(source, self.features, self.decode) if cached else source
+
+    def source(self, phase):
+        return self.examples
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_pipeline_and_its_data_can_be_forgotten(cached):
+    pipeline = Photos(cached=cached)
+    for dataset in (
+        train_dataset(pipeline, batch_size=2, seed=0).take(3),
+        eval_dataset(pipeline, "train", batch_size=2),
+    ):
+        list(dataset)
+    gone = weakref.ref(pipeline), weakref.ref(pipeline.examples)
+    del pipeline, dataset
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None]
+
+
+def test_a_data_set_keeps_what_it_needs():
+    dataset = eval_dataset(Photos(encoded=[PNG, b"junk"]), "train", batch_size=2)
+    cached = eval_dataset(Photos(cached=True), "train", batch_size=2)
+    gc.collect()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="example 1: undecodable image"):
+        list(dataset)
+    batches = iter(cached)
+    del cached
+    gc.collect()
+    assert len(list(batches)) == 2
+
+
+def test_it_is_called_in_any_graph_and_in_none():
+    def doubled(value):
+        return numpy_function(lambda x: 2 * x, [value], tf.int64, stateful=False)
+
+    assert int(doubled(tf.constant(3, tf.int64))) == 6
+    within = tf.data.Dataset.range(3).map(lambda x: tf.cond(x > 0, lambda: doubled(x), lambda: x))
+    gc.collect()
+    assert [int(x) for x in within] == [0, 2, 4]
