@@ -28,7 +28,8 @@ class Image(Feature):
     record and the signature `encoded` have the file's bytes; `serving_default` takes uint8 pixels of any size.
 
     Resizing is bilinear, after libjpeg has shrunk what is more than twice too large (a JPEG), or with an antialiasing
-    filter where the file is of another format. An animation is represented by its first frame.
+    filter where the file is of another format. Of an animated GIF the first frame counts; an animated WebP can't be
+    decoded. Transparency is dropped, and pixels lie as they do in the file, whatever orientation its EXIF data tell.
 
     Attributes:
         shape: `(height, width, channels)`; 1 channel is grey, 3 are RGB.
@@ -80,7 +81,7 @@ class Image(Feature):
         if self.aspect == "crop":
             images = centre_crop(images, self.shape)
         if self.aspect == "pad":
-            return _rounded(tf.image.resize_with_pad(images, *self.shape[:2]))
+            return _resize_with_pad(images, self.shape)
         return resize(images, self.shape)
 
 
@@ -144,6 +145,26 @@ def centre_crop(images: tf.Tensor, shape: tuple[int | None, ...]) -> tf.Tensor:
     crop_height, crop_width = tf.maximum(crop_height, 1), tf.maximum(crop_width, 1)
     top, left = (size[1] - crop_height) // 2, (size[2] - crop_width) // 2
     return images[:, top : top + crop_height, left : left + crop_width]
+
+
+def _resize_with_pad(images: tf.Tensor, shape: tuple[int | None, ...]) -> tf.Tensor:
+    """As large as fits into `shape`, with black to both sides; antialiased where it shrinks to less than half.
+
+    `tf.image.resize_with_pad` computes sizes in float32: it leaves a black line at the edge of one image in ten, and of
+    a very long one nothing, which is an error.
+    """
+    height, width = shape[:2]
+    size = tf.shape(images)
+    inner_height = tf.clip_by_value(size[1] * width // size[2], 1, height)
+    inner_width = tf.clip_by_value(size[2] * height // size[1], 1, width)
+    inner = tf.stack([inner_height, inner_width])
+    resized = tf.cond(
+        tf.maximum(size[1] // height, size[2] // width) >= 2,
+        lambda: tf.image.resize(images, inner, antialias=True),
+        lambda: tf.image.resize(images, inner),
+    )
+    top, left = (height - inner_height) // 2, (width - inner_width) // 2
+    return _rounded(tf.image.pad_to_bounding_box(resized, top, left, height, width))
 
 
 def _rounded(values: tf.Tensor) -> tf.Tensor:

@@ -49,10 +49,11 @@ def test_a_large_jpeg_is_shrunk_by_its_decoder_and_looks_the_same(size):
     assert np.abs(got.astype(int) - smooth(40, 60)).max() <= 8
 
 
-def test_shrinking_by_much_is_antialiased():
+@pytest.mark.parametrize("aspect", ["stretch", "crop", "pad"])
+def test_shrinking_by_much_is_antialiased(aspect):
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255  # whose mean is grey, and whose every second pixel isn't
-    got = Image((8, 8, 3)).decode(tf.constant(encoded(stripes))).numpy()
+    got = Image((8, 8, 3), aspect=aspect).decode(tf.constant(encoded(stripes))).numpy()
     assert np.abs(got.astype(int) - 127).max() < 20
 
 
@@ -67,6 +68,23 @@ def test_other_proportions(aspect, left, middle):
     got = Image((20, 20, 3), aspect=aspect).decode(tf.constant(encoded(tall))).numpy()
     assert tuple(got[2 if aspect != "pad" else 10, 1]) == colours[left]
     assert tuple(got[2 if aspect == "stretch" else 10, 10]) == colours[middle]
+
+
+def test_padding_begins_where_the_image_ends():
+    white = [np.full((side, side, 3), 255, np.uint8) for side in range(301, 450)]
+    feature = Image((224, 224, 3), aspect="pad")
+    assert all((feature.from_served(tf.constant(image[None])).numpy() == 255).all() for image in white)
+    wide = feature.decode(tf.constant(encoded(np.full((300, 600, 3), 255, np.uint8)))).numpy()
+    assert (wide[56:168] == 255).all()
+    assert (wide[:56] == 0).all()
+    assert (wide[168:] == 0).all()
+
+
+@pytest.mark.parametrize("aspect", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("size", [(1, 600), (600, 1), (2, 3000)])
+def test_a_very_long_image_is_an_image(aspect, size):
+    image = np.full((*size, 3), 200, np.uint8)
+    assert Image((224, 224, 3), aspect=aspect).decode(tf.constant(encoded(image))).numpy().max() == 200
 
 
 def test_pixels_and_their_file_become_the_same():
