@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import decimal
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -219,10 +220,10 @@ def _merged(scan: ColumnScan) -> str | None:
     """What is lost in float32, where it is more than rounding."""
     if scan.largest <= _EXACT_FLOAT32:
         return None
-    found = (number_of(value) for value in scan.distinct)
-    numbers = np.array([number for number in found if number is not None])
-    kept = len(np.unique(numbers.astype(np.float32)))
-    if 2 * kept > len(np.unique(numbers)):
+    numbers = {value: number for value in scan.distinct if (number := number_of(value)) is not None}
+    kept = len(np.unique(np.array(list(numbers.values())).astype(np.float32)))
+    # Exact: what float32 can't tell apart, float64 may not either.
+    if 2 * kept > len({decimal.Decimal(value) if isinstance(value, str) else value for value in numbers}):
         return None
     return f"has numbers up to {scan.largest:.15g} that float32 can't tell apart"
 

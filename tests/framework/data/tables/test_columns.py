@@ -88,6 +88,7 @@ def test_images_and_texts():
         ([str(number) for number in range(COUNT)], "'x' numbers the rows"),
         ([f"name {number}" for number in range(COUNT)], "'x' has another text in nearly every row"),
         ([str(1_700_000_000 + 3 * number) for number in range(COUNT)], "'x' has numbers up to 1700000087 that float32"),
+        ([str(2**60 + 3 * number) for number in range(COUNT)], "'x' has numbers up to 1.1529.*e.18 that float32"),
     ],
 )
 def test_columns_that_can_t_be_used(values, message):
@@ -99,6 +100,11 @@ def test_columns_that_can_t_be_used(values, message):
     assert told == ("no value" not in str(error.value))
     if told:
         assert forms(choose(COLUMNS | {"x": values}, types={"x": CATEGORICAL}))["x"][0] == CATEGORICAL
+
+
+def test_large_numbers_that_differ_enough():
+    texts = [f"{number}00000000.{'0' * (number % 3)}" for number in range(1, COUNT + 1)]
+    assert forms(choose(COLUMNS | {"x": texts}))["x"] == (NUMERIC, "float32")
 
 
 def test_all_problems_at_once():
