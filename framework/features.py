@@ -87,6 +87,10 @@ class Feature:
         """One example's raw tensor `[*shape]` from its stored form."""
         return stored
 
+    def foreign(self, stored: bytes) -> str | None:
+        """What kind of bad example one is whose stored form isn't of the sort that `decode` takes at all."""
+        return None
+
     def from_served(self, served: tf.Tensor) -> tf.Tensor:
         """A batch of raw tensors `[batch, *shape]` from what `serving_default` takes."""
         return served

@@ -18,6 +18,20 @@ from framework.features import Feature
 # By which libjpeg can shrink an image while it decodes: it then computes fewer coefficients of each block.
 JPEG_RATIOS = (1, 2, 4, 8)
 _ASPECTS = ("stretch", "crop", "pad")
+# How image files begin; WebP's name comes after its length, that of the last ones after the length of a box.
+_BEGINNINGS = {
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "GIF": (b"GIF8",),
+    "BMP": (b"BM",),
+    "TIFF": (b"II*\0", b"MM\0*"),
+    "HEIC": (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1"),
+    "AVIF": (b"ftypavif",),
+    "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
+    "Photoshop": (b"8BPS",),
+    "SVG": (b"<svg", b"<?xml"),
+}
+DECODABLE = ("JPEG", "PNG", "GIF", "BMP", "WebP")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +87,12 @@ class Image(Feature):
         """
         return tf.ensure_shape(self._fitted(decode_image(stored, self.shape)[tf.newaxis])[0], self.shape)
 
+    def foreign(self, stored: bytes) -> str | None:
+        kind = image_kind(stored)
+        if kind is None:
+            return "not an image"
+        return None if kind in DECODABLE else "image of another format"
+
     def from_served(self, served: tf.Tensor) -> tf.Tensor:
         """uint8 `[batch, height, width, channels]` from pixels of any size."""
         return tf.ensure_shape(self._fitted(served), (None, *self.shape))
@@ -83,6 +103,16 @@ class Image(Feature):
         if self.aspect == "pad":
             return _resize_with_pad(images, self.shape)
         return resize(images, self.shape)
+
+
+def image_kind(head: bytes) -> str | None:
+    """The format of an image file, by its first 16 bytes: one of `DECODABLE`, another one, or `None` for no image."""
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WebP"
+    for kind, beginnings in _BEGINNINGS.items():
+        if (head[4:] if kind in ("HEIC", "AVIF") else head).startswith(beginnings):
+            return kind
+    return None
 
 
 def decode_image(encoded: tf.Tensor, shape: tuple[int | None, ...]) -> tf.Tensor:

@@ -39,7 +39,8 @@ class BadExample:
     Attributes:
         index: In its source, counted from 0.
         place: Where it lies: a file and offset, a path, a row.
-        kind: Such as `"corrupt record"`, `"missing feature"`, `"undecodable image"`, `"label out of range"`.
+        kind: Such as `"corrupt record"`, `"missing feature"`, `"undecodable image"`, `"not an image"`,
+            `"label out of range"`.
         reason: What was got and what was expected.
     """
 

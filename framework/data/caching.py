@@ -20,7 +20,7 @@ from framework.data import cache_files
 from framework.data.bad_examples import BadExample, BadExampleError
 from framework.data.checking import explain
 from framework.data.combining import digest
-from framework.data.decoding import decode_all, encoded_names
+from framework.data.decoding import decode_all, encoded_names, undecodable_kind
 from framework.data.fetching import FetchingSource
 from framework.data.random import without_autograph
 from framework.data.sources import Example, Source
@@ -175,7 +175,7 @@ class CachedSource(FetchingSource):
                 decoded = example._replace(features=self._decode_together(example.features))
         except _ERRORS as error:
             if len(rows) == 1:
-                kind = "unreadable" if example is None else "undecodable image"
+                kind = "unreadable" if example is None else self._undecodable_kind(example)
                 index = int(rows[0])
                 bad[index] = BadExample(index, self.place(index), kind, explain(error))
                 return
@@ -195,6 +195,9 @@ class CachedSource(FetchingSource):
         names = encoded_names(example.features, self._features)
         decoded = self._decode({name: tensor[0] for name, tensor in example.features.items()}) if names else {}
         return example._replace(features={**example.features, **{name: decoded[name][tf.newaxis] for name in names}})
+
+    def _undecodable_kind(self, example: Example) -> str:
+        return undecodable_kind({name: tensor[0] for name, tensor in example.features.items()}, self._features)
 
     def _form(self, name: str, spec: tf.TensorSpec) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and dtype of the array of all examples."""

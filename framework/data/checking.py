@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from framework.data.bad_examples import BadExample, BadExampleError, count_kinds
-from framework.data.decoding import decode_good, encoded_names
+from framework.data.decoding import decode_good, encoded_names, undecodable_kind
 from framework.data.phases import PHASES
 from framework.data.pipeline import Pipeline
 from framework.data.sources import Example, Source
@@ -20,7 +20,7 @@ from framework.data.sources import Example, Source
 _CHUNK = 64
 # What TensorFlow and our own readers say, and what kind of fault that is. The first that fits.
 _KINDS = (
-    (r"undecodable image", "undecodable image"),
+    *((kind, kind) for kind in ("undecodable image", "not an image", "image of another format")),
     (r"label out of range", "label out of range"),
     (r"don't match|data type", "wrong type"),
     (r"is required but could not be found|is missing", "missing feature"),
@@ -54,10 +54,13 @@ def check_examples(
         tf.errors.OpError: A stream can't be read; what comes after that point can't be either.
     """
     source = pipeline.require_source(phase)
+    wanted = None if indices is None else set(indices)
     bad: list[BadExample] = []
     for chunk, example in _chunks(source, indices):
         if example is None or not _is_good(pipeline, phase, example):
             for row, index in enumerate(chunk):
+                if wanted is not None and index not in wanted:  # a stream comes in whole chunks
+                    continue
                 one = _read(source, [index]) if example is None else _row(example, row)
                 fault = _fault(pipeline, phase, one)
                 if fault is not None:
@@ -157,11 +160,12 @@ def _fault(pipeline: Pipeline, phase: str, example: Example | Exception) -> tupl
         return next((kind for pattern, kind in _KINDS if re.search(pattern, reason)), "unreadable"), reason
     names = encoded_names(example.features, pipeline.features)
     if names:
+        stored = {name: tensor[0] for name, tensor in example.features.items()}
         try:
-            pipeline.decode({name: tensor[0] for name, tensor in example.features.items()})
+            pipeline.decode(stored)
         except _ERRORS as error:
-            kind = type(pipeline.features[names[0]]).__name__.lower()
-            return f"undecodable {kind}", f"feature {' or '.join(map(repr, names))}: {explain(error)}"
+            kind = undecodable_kind(stored, pipeline.features)
+            return kind, f"feature {' or '.join(map(repr, names))}: {explain(error)}"
     return _label_fault(pipeline, phase, example)
 
 

@@ -22,6 +22,13 @@ def encoded_names(features: Mapping[str, tf.Tensor | tf.TensorSpec], raw: Mappin
     return [name for name, tensor in features.items() if raw[name].is_encoded and tensor.dtype == tf.string]
 
 
+def undecodable_kind(features: Mapping[str, tf.Tensor], raw: Mapping[str, Feature]) -> str:
+    """What kind of bad example one is that can't be decoded, from its stored features `{name: [...]}`."""
+    names = encoded_names(features, raw)
+    foreign = (raw[name].foreign(features[name].numpy()) for name in names)
+    return next(filter(None, foreign), f"undecodable {type(raw[names[0]]).__name__.lower()}")
+
+
 def map_good(
     function: Decode,
     rows: tuple[Any, ...],

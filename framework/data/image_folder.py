@@ -14,23 +14,13 @@ from framework.data.file_source import FileSource, listed, look_at, printable
 from framework.data.phases import PHASES, TEST, TRAIN, VALIDATION
 from framework.data.splits import stratified_split
 from framework.data.tables.folders import is_folder, own_splits
+from framework.media import DECODABLE, image_kind
 
 LAYOUT = "<folder>/<class>/*.jpg, or <folder>/{train,validation,test}/<class>/*.jpg"
 
 # What operating systems leave in folders.
 _IGNORED = ("thumbs.db", "desktop.ini")
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
-# How the files begin that TensorFlow decodes: JPEG, PNG, GIF, BMP; WebP has its name after its length.
-_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
-# Other images, to say more than that they aren't any.
-_FOREIGN = {
-    "TIFF": (b"II*\0", b"MM\0*"),
-    "HEIC": (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1"),
-    "AVIF": (b"ftypavif",),
-    "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
-    "Photoshop": (b"8BPS",),
-    "SVG": (b"<svg", b"<?xml"),
-}
 _HEAD = 16  # bytes
 
 
@@ -200,9 +190,7 @@ def _fault(path: str) -> str | None:
         return f"unreadable ({error.strerror})"
     if not head:
         return "empty"
-    if head.startswith(_BEGINNINGS) or (head.startswith(b"RIFF") and head[8:12] == b"WEBP"):
-        return None
-    for name, beginnings in _FOREIGN.items():
-        if any(head.startswith(beginning) or head[4:].startswith(beginning) for beginning in beginnings):
-            return f"of a format that can't be decoded ({name})"
+    kind = image_kind(head)
+    if kind is not None:
+        return None if kind in DECODABLE else f"of a format that can't be decoded ({kind})"
     return "no images"

@@ -102,6 +102,21 @@ def test_what_is_no_image_is_an_error(data):
         Image((8, 8, 3)).decode(tf.constant(data))
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (encoded(smooth(9, 9), "WEBP"), None),
+        (encoded(smooth(9, 9), "JPEG")[:200], None),
+        (encoded(smooth(9, 9), "TIFF"), "image of another format"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "image of another format"),
+        (b"once BM GIF8 II*\0", "not an image"),
+        (b"", "not an image"),
+    ],
+)
+def test_what_is_no_image_is_told_from_a_broken_one(data, told):
+    assert Image((8, 8, 3)).foreign(data) == told
+
+
 def test_its_forms():
     feature = Image((8, 9, 1))
     assert (feature.shape, feature.dtype, feature.is_encoded) == ((8, 9, 1), "uint8", True)

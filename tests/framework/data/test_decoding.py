@@ -141,7 +141,7 @@ def test_checking_names_what_is_wrong():
     pipeline = Photos(bad=[2, 9], labels=labels)
     bad = check_examples(pipeline, "train")
     assert [(example.index, example.kind) for example in bad] == [
-        (2, "undecodable image"),
+        (2, "not an image"),
         (5, "label out of range"),
         (9, "undecodable image"),
     ]
@@ -149,6 +149,17 @@ def test_checking_names_what_is_wrong():
     assert "expected a class id in [0, 2)" in bad[1].reason
     assert check_examples(pipeline, "train", [0, 9, 1])[0].place == "example 9"
     assert check_examples(pipeline, "validation") == []
+
+
+def test_of_a_stream_only_those_asked_for_are_checked():
+    class Stream(Photos):
+        def source(self, phase):
+            features, labels, _ = self.source_of.arrays
+            return framework.DatasetSource(tf.data.Dataset.from_tensor_slices((features, labels)))
+
+    pipeline = Stream(bad=[2, 9])
+    assert [example.index for example in check_examples(pipeline, "train")] == [2, 9]
+    assert [example.index for example in check_examples(pipeline, "train", [0, 9])] == [9]
 
 
 def test_training_stops_at_a_bad_example_and_names_it(tmp_path):
@@ -161,7 +172,7 @@ def test_training_skips_bad_examples_and_says_so(tmp_path):
     labels[30] = -1
     pipeline = Photos(bad=[2, 9], labels=labels, skip=True)
     run = framework.fit(brightness, pipeline, run_dir=tmp_path, epochs=2, batch_size=8, verbose=0)
-    assert run.history["skipped_undecodable_image"] == [2.0, 2.0]
+    assert run.history["skipped_undecodable_image"] == run.history["skipped_not_an_image"] == [1.0, 1.0]
     assert run.history["skipped_label_out_of_range"] == [1.0, 1.0]
     assert run.pipeline.require_source("train").num_examples == 22
     found = json.loads((tmp_path / "bad_examples.json").read_text())
@@ -176,7 +187,8 @@ def test_training_skips_bad_examples_and_says_so(tmp_path):
 def test_too_many_bad_examples_are_refused(tmp_path):
     pipeline = Photos(bad=[1, 2, 9], skip=True, max_share=0.1)
     with pytest.raises(
-        BadExampleError, match=r"3 of 24 examples of the train split can't be used \(3 undecodable image\)"
+        BadExampleError,
+        match=r"3 of 24 examples of the train split .* \(2 undecodable image, 1 not an image\)",
     ):
         framework.fit(brightness, pipeline, run_dir=tmp_path, epochs=1, batch_size=8, verbose=0)
 

@@ -243,12 +243,13 @@ def test_half_an_image_is_named(spoilt, cache):
         training(pipeline)
 
 
-def test_bad_files_are_skipped_and_counted(spoilt, tmp_path):
+@pytest.mark.parametrize("cache", [None, "memory"])
+def test_bad_files_are_skipped_and_counted(spoilt, tmp_path, cache):
     place = half_a_jpeg(spoilt)
     (spoilt / "lying" / "readme.txt").write_text("no image", encoding="utf-8")
     with pytest.raises(BadExampleError, match=r"1 of the 61 files .*1 no images.*lying/readme\.txt"):
         pipeline_of(spoilt)
-    options = {"path": str(spoilt), "size": SIZE, "on_error": "skip", "max_bad_share": 0.2}
+    options = {"path": str(spoilt), "size": SIZE, "on_error": "skip", "max_bad_share": 0.2, "cache": cache}
     run = framework.fit(
         "small_cnn",
         "image_folder",
@@ -259,8 +260,10 @@ def test_bad_files_are_skipped_and_counted(spoilt, tmp_path):
         hparams={"width": 4, "hidden": 8},
     )
     found = framework.files.read_json(RunDirectory(run.run_dir).bad_examples)
-    assert {bad["place"] for bads in found.values() for bad in bads} == {place, "lying/readme.txt"}
-    assert {bad["kind"] for bads in found.values() for bad in bads} == {"undecodable image"}
+    assert {bad["place"]: bad["kind"] for bads in found.values() for bad in bads} == {
+        place: "undecodable image",
+        "lying/readme.txt": "not an image",
+    }
     with pytest.raises(BadExampleError, match=r"At most a share of 0\.01 is skipped"):
         skipped_examples(framework.get_pipeline("image_folder")(**options | {"max_bad_share": 0.01}))
 

@@ -126,7 +126,7 @@ def test_bad_rows_and_bad_images(offers):
     pipeline = multimodal(str(path), on_error="skip", max_bad_share=0.2, validation=0, test=0)
     assert [bad.kind for bad in pipeline.left_out] == ["wrong type"]
     found = skipped_examples(pipeline)["train"]
-    assert [(bad.kind, bad.place) for bad in found] == [("undecodable image", "broken.png")]
+    assert [(bad.kind, bad.place) for bad in found] == [("not an image", "broken.png")]
     assert pipeline.without_bad({"train": [found[0].index]}).require_source("train").num_examples == COUNT
 
 
