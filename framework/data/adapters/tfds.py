@@ -41,7 +41,7 @@ class TensorFlowDataSet(ForeignDataSet):
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        folder = _folder(pathlib.Path(path))
+        folder = _folder(pathlib.Path(path).expanduser())
         self._tfds = require("tensorflow_datasets", extra="tfds", purpose=f"Reading {path}")
         self._builder = self._tfds.builder_from_directory(str(folder))
         self.place = str(folder)

@@ -225,10 +225,12 @@ def test_what_can_not_be_is_refused_at_once(prepared, options, message):
         TFDS(prepared("array_record"), **options)
 
 
-def test_where_the_data_set_is(prepared, tmp_path):
+def test_where_the_data_set_is(prepared, tmp_path, monkeypatch):
     folder = prepared("tfrecord")
     above = os.path.dirname(os.path.dirname(folder))
     assert TFDS(above).source("test").num_examples == 20  # the only one there
+    monkeypatch.setenv("HOME", above)
+    assert TFDS("~").source("test").num_examples == 20
     with no_network(), pytest.raises(FileNotFoundError, match=r"below it there is nothing\. Nothing is downloaded"):
         TFDS(str(tmp_path))
     with no_network(), pytest.raises(FileNotFoundError, match="which mnist hasn't"):
