@@ -15,7 +15,7 @@ import pathlib
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import command_line
@@ -26,6 +26,8 @@ from absl import flags as absl_flags
 
 import framework
 from framework import files, tasks
+from framework.data.bad_examples import BadExample, count_kinds
+from framework.data.checking import skipped_examples
 from framework.data.contract import categories, compare_profiles
 from framework.data.evaluate import eval_dataset
 from framework.data.phases import PHASES, TRAIN
@@ -67,11 +69,15 @@ def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
     command_line.require(values, "pipeline", hint="scripts/train.py --list shows what there is.")
     command_line.import_own(values)
     raw = resolve_pipeline(values.pipeline, command_line.assignments("option", values.option))
+    left_out = skipped_examples(raw) if raw.bad_examples.on_error == "skip" else {}
+    raw = raw.without_bad({phase: [example.index for example in bad] for phase, bad in left_out.items()})
     if values.against:
         sys.exit(tell_differences(raw, values.phase, pathlib.Path(values.against).expanduser()))
     check_pipeline(raw)
     check_batch_size(values.batch_size, raw.require_source(TRAIN).num_examples)
     pipeline = raw.with_statistics()
+    if left_out:
+        print(f"Examples that are left out\n{command_line.table(list(left_out_rows(left_out)))}\n")
     for title, rows in sections(pipeline, values.batch_size, values.seed):
         print(f"{title}\n{command_line.table(rows)}\n" if rows else f"{title}\n  none\n")
     if values.sheet:
@@ -154,6 +160,13 @@ def sections(pipeline: framework.Pipeline, batch_size: int, seed: int) -> Iterat
             )
         ],
     )
+
+
+def left_out_rows(left_out: Mapping[str, Sequence[BadExample]]) -> Iterator[Row]:
+    """How many bad examples of each kind a phase is without, and where the first of them lies."""
+    for phase, bad in left_out.items():
+        for kind, count in count_kinds(bad).items():
+            yield phase, count, kind, next(example.place for example in bad if example.kind == kind)
 
 
 def phase_row(pipeline: framework.Pipeline, phase: str, batch_size: int, seed: int) -> Row:

@@ -30,6 +30,8 @@ def prepare(pipeline: Pipeline, directory: RunDirectory) -> Pipeline:
         return prepared(pipeline, directory)
     if pipeline.bad_examples.on_error == "skip":
         pipeline = _without(pipeline, _find_bad(pipeline, directory))
+    else:  # what an attempt that came to nothing may have left of other data or settings
+        directory.bad_examples.unlink(missing_ok=True)
     learned = pipeline.with_statistics()
     learned.profile = profile_source(learned.require_source(TRAIN), learned.features, learned.task)
     files.write_json(directory.profile, learned.profile)

@@ -63,6 +63,22 @@ def test_a_run_without_a_profile_is_named(run_script, tmp_path):
         assert f"--against {place} has no profile of training data" in err
 
 
+def test_bad_examples_are_left_out_as_in_training(run_script, tmp_path):
+    for number in range(40):
+        path = tmp_path / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(tf.io.encode_png(np.full((9, 9, 3), number, np.uint8)).numpy())
+    (tmp_path / "a" / "notes.txt").write_text("no image", encoding="utf-8")
+    arguments = ["--pipeline=image_folder", "--batch_size=8"]
+    options = {"path": tmp_path, "size": 8, "scale": "standardize", "on_error": "skip", "max_bad_share": 0.2}
+    arguments += [f"--option={name}={value}" for name, value in options.items()]
+    code, out, err = run_script("inspect_pipeline", *arguments)
+    assert code == 0, err
+    title, row = out.splitlines()[:2]
+    assert title == "Examples that are left out"
+    assert row.split()[1:] == ["1", "not", "an", "image", "a/notes.txt"]
+
+
 def test_a_gallery_of_digits(run_script, tmp_path):
     path = tmp_path / "pictures" / "gallery.png"
     code, out, err = run_script("inspect_pipeline", "--pipeline=digits", f"--gallery={path}")

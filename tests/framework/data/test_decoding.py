@@ -184,6 +184,21 @@ def test_training_skips_bad_examples_and_says_so(tmp_path):
     assert sorted(ages) == [age for age in range(24, 40) if age != 30]
 
 
+def test_what_an_attempt_that_came_to_nothing_would_skip_is_not_skipped(tmp_path):
+    with pytest.raises(LookupError, match="asks for the feature 'picture'"):
+        framework.fit(
+            lambda inputs, task: inputs["picture"],
+            Photos(bad=[9], skip=True),
+            run_dir=tmp_path,
+            batch_size=8,
+            verbose=0,
+        )
+    assert (tmp_path / "bad_examples.json").exists()
+    run = framework.fit(brightness, Photos(), run_dir=tmp_path, epochs=1, batch_size=8, verbose=0)
+    assert not [name for name in run.history if name.startswith("skipped")]
+    assert framework.Run.load(tmp_path, model=brightness, pipeline=Photos()).pipeline.skipped.get("train", []) == []
+
+
 def test_too_many_bad_examples_are_refused(tmp_path):
     pipeline = Photos(bad=[1, 2, 9], skip=True, max_share=0.1)
     with pytest.raises(
