@@ -36,8 +36,8 @@ class Table(TablePipeline):
         validation: A share of the rows to split off at random, every class by it; another table; 0 for none.
         test: The same.
         task: `"classification"`, `"binary"`, `"multi_label"`, `"regression"`, or a task. By default it is told from the
-            label: text and up to 50 different integers are classes, numbers with a point amounts, true and false binary;
-            of more integers somebody has to say it.
+            label: text and up to 50 different integers are classes, numbers with a point amounts, true and false
+            binary; of more integers somebody has to say it.
         columns: The features; by default all other columns.
         drop: Columns to leave out.
         types: `{column: kind}` where its values look like another one, such as `{"zip": "categorical"}`.
