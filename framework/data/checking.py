@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -55,9 +55,10 @@ def check_examples(
     """
     source = pipeline.require_source(phase)
     wanted = None if indices is None else set(indices)
+    all_decode = _all_decode(pipeline, source)
     bad: list[BadExample] = []
     for chunk, example in _chunks(source, indices):
-        if example is None or not _is_good(pipeline, phase, example):
+        if example is None or not all_decode(example.features) or _label_fault(pipeline, phase, example) is not None:
             for row, index in enumerate(chunk):
                 if wanted is not None and index not in wanted:  # a stream comes in whole chunks
                     continue
@@ -144,13 +145,17 @@ def _row(example: Example, row: int) -> Example:
     return example.map(lambda tensor: tensor[row : row + 1])
 
 
-def _is_good(pipeline: Pipeline, phase: str, example: Example) -> bool:
-    """Whether a whole batch decodes and has labels that the task has."""
-    if encoded_names(example.features, pipeline.features):
-        _, is_good = decode_good(example.features, pipeline.features, pipeline.decode, parallel_calls=2)
-        if not bool(tf.reduce_all(is_good)):
-            return False
-    return _label_fault(pipeline, phase, example) is None
+def _all_decode(pipeline: Pipeline, source: Source) -> Callable[[Mapping[str, tf.Tensor]], Any]:
+    """A function that says whether a whole batch of stored features can be decoded."""
+    if not encoded_names(source.spec.features, pipeline.features):
+        return lambda features: True
+
+    def all_decode(features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        _, is_good = decode_good(features, pipeline.features, pipeline.decode, parallel_calls=2)
+        return tf.reduce_all(is_good)
+
+    # Traced once: for each batch that would take longer than decoding it.
+    return tf.function(all_decode, input_signature=[source.spec.features])
 
 
 def _fault(pipeline: Pipeline, phase: str, example: Example | Exception) -> tuple[str, str] | None:
