@@ -115,6 +115,34 @@ def image_kind(head: bytes) -> str | None:
     return None
 
 
+def exif_orientation(head: bytes) -> int:
+    """How a photograph is to be turned to stand upright, 1 to 8, from the first kilobyte of its JPEG file.
+
+    That is the tag `Orientation` of its EXIF data (CIPA DC-008, 4.6.4); 1, which is upright, where there is none.
+    """
+    place = 2
+    while head[place : place + 1] == b"\xff" and b"\xe0" <= head[place + 1 : place + 2] <= b"\xef":
+        if head[place + 4 : place + 10] == b"Exif\0\0":
+            return _tiff_orientation(head[place + 10 :])
+        place += 2 + int.from_bytes(head[place + 2 : place + 4], "big")
+    return 1
+
+
+def _tiff_orientation(tiff: bytes) -> int:
+    order: Literal["little", "big"] = "little" if tiff.startswith(b"II") else "big"
+
+    def number(place: int, size: int) -> int:
+        return int.from_bytes(tiff[place : place + size], order)
+
+    directory = number(4, 4)
+    end = min(directory + 2 + 12 * number(directory, 2), len(tiff))
+    for place in range(directory + 2, end, 12):
+        if number(place, 2) == 0x0112:
+            orientation = number(place + 8, 2)
+            return orientation if 1 <= orientation <= 8 else 1
+    return 1
+
+
 def decode_image(encoded: tf.Tensor, shape: tuple[int | None, ...]) -> tf.Tensor:
     """The pixels uint8 `[height, width, channels]` of an image file, no smaller than asked for where the file isn't.
 

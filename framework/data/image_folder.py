@@ -14,14 +14,14 @@ from framework.data.file_source import FileSource, listed, look_at, printable
 from framework.data.phases import PHASES, TEST, TRAIN, VALIDATION
 from framework.data.splits import stratified_split
 from framework.data.tables.folders import is_folder, own_splits
-from framework.media import DECODABLE, image_kind
+from framework.media import DECODABLE, exif_orientation, image_kind
 
 LAYOUT = "<folder>/<class>/*.jpg, or <folder>/{train,validation,test}/<class>/*.jpg"
 
 # What operating systems leave in folders.
 _IGNORED = ("thumbs.db", "desktop.ini")
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
-_HEAD = 16  # bytes
+_HEAD = 1024  # bytes
 
 
 class ImageFolder:
@@ -72,8 +72,7 @@ class ImageFolder:
         rows = [(path, ids[name], phase) for phase in files for name in files[phase] for path in files[phase][name]]
         paths, labels, phases = zip(*rows, strict=True)
         self.source = FileSource({"image": paths}, np.array(labels, np.int64), root=self.path, must_exist=False)
-        if must_be_images:
-            self._check_files()
+        self._check_files(must_be_images)
         # Which image each file is: copies are one.
         self._images = np.unique(self.source.contents, return_inverse=True)[1]
         phase_of = np.array(phases)
@@ -82,11 +81,23 @@ class ImageFolder:
             self._divide(shares, seed)
         self._tell_copies()
 
-    def _check_files(self) -> None:
+    def _check_files(self, must_be_images: bool) -> None:
         """Looks at how every file begins."""
         paths = self.source.paths("image")
-        faults = [(path, fault) for path, fault in zip(paths, look_at(paths, _fault), strict=True) if fault]
-        if faults:
+        looked = list(zip(paths, look_at(paths, _look), strict=True))
+        turned = [os.path.relpath(path, self.path) for path, (_, is_upright) in looked if not is_upright]
+        if turned:
+            logging.warning(
+                "%d of %d photographs lie in their files otherwise than they are shown (EXIF orientation), such as %s. "
+                "They are decoded as they lie, here and from the bytes that clients send; pixels that a client has "
+                "turned upright are other images. Turn the files (exiftran -ai, mogrify -auto-orient), or don't turn "
+                "what clients send.",
+                len(turned),
+                len(paths),
+                listed(turned),
+            )
+        faults = [(path, fault) for path, (fault, _) in looked if fault]
+        if faults and must_be_images:
             counts = collections.Counter(fault for _, fault in faults).most_common()
             raise BadExampleError(
                 f"{len(faults)} of the {len(paths)} files in {printable(self.path)} can't be used: "
@@ -181,16 +192,16 @@ def _check_classes(files: Mapping[str, Mapping[str, Sequence[str]]], folders: Ma
     return names
 
 
-def _fault(path: str) -> str | None:
-    """Why a file can't be an image, from its first bytes: what follows the words "files, that ..."."""
+def _look(path: str) -> tuple[str | None, bool]:
+    """Why a file can't be an image, which follows the words "files, that ...", and whether it is an upright one."""
     try:
         with open(path, "rb", buffering=0) as file:
             head = file.read(_HEAD)
     except OSError as error:
-        return f"unreadable ({error.strerror})"
+        return f"unreadable ({error.strerror})", True
     if not head:
-        return "empty"
+        return "empty", True
     kind = image_kind(head)
-    if kind is not None:
-        return None if kind in DECODABLE else f"of a format that can't be decoded ({kind})"
-    return "no images"
+    if kind in DECODABLE:
+        return None, kind != "JPEG" or exif_orientation(head) == 1
+    return "no images" if kind is None else f"of a format that can't be decoded ({kind})", True

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image as Pillow
 
-from framework.media import Image
+from framework.media import Image, exif_orientation
 
 RNG = np.random.default_rng(0)
 
@@ -115,6 +115,21 @@ def test_what_is_no_image_is_an_error(data):
 )
 def test_what_is_no_image_is_told_from_a_broken_one(data, told):
     assert Image((8, 8, 3)).foreign(data) == told
+
+
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+@pytest.mark.parametrize("orientation", [None, 1, 6, 8, 9])
+def test_the_orientation_of_a_photograph(orientation, byte_order):
+    exif = Pillow.Exif()
+    exif.endian = byte_order
+    exif[0x010F] = "a camera"
+    if orientation:
+        exif[0x0112] = orientation
+    data = encoded(smooth(20, 30), "JPEG", exif=exif)
+    assert exif_orientation(data[:1024]) == (orientation if orientation in (6, 8) else 1)
+    for end in range(60):  # whatever is cut off
+        assert exif_orientation(data[:end]) in (1, orientation)
+    assert exif_orientation(encoded(smooth(20, 30), "JPEG")) == 1
 
 
 def test_its_forms():

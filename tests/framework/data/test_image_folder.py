@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import strategies as st
+from PIL import Image as Pillow
 
 from framework.data.bad_examples import BadExampleError
 from framework.data.image_folder import ImageFolder
@@ -149,6 +150,17 @@ def test_copies_in_folders_of_splits_are_told(tmp_path, caplog):
     fill(tmp_path / "test", {"cats": 2}, start=1)
     ImageFolder(tmp_path, validation=0.0)
     assert "2 images have a copy in another split, such as train/cats/1.png and test/cats/1.png" in caplog.text
+
+
+@pytest.mark.parametrize("must_be_images", [True, False])
+def test_photographs_that_lie_are_told(animals, caplog, must_be_images):
+    for number, orientation in enumerate((1, 6, 3)):
+        exif = Pillow.Exif()
+        exif[0x0112] = orientation
+        Pillow.new("RGB", (4, 3), (number, 0, 0)).save(animals / "cats" / f"phone-{number}.jpg", exif=exif)
+    ImageFolder(animals, must_be_images=must_be_images)
+    assert "2 of 83 photographs lie in their files otherwise" in caplog.text
+    assert "such as cats/phone-1.jpg, cats/phone-2.jpg. They are decoded as they lie" in caplog.text
 
 
 FAULTS = {
