@@ -91,7 +91,6 @@ class ImageFolderPipeline(framework.Pipeline):
         on_error: Literal["raise", "skip"] = "raise",
         max_bad_share: float = 0.01,
     ):
-        self.options["path"] = os.fspath(path)  # a path object couldn't be written into a run's configuration
         _check_choice("scale", scale, ("unit", "pixels", "standardize"))
         _check_choice("cache", cache, (None, "memory", "disk"))
         if (cache == "disk") != (cache_dir is not None):
