@@ -1,4 +1,4 @@
-"""Features that lie on disk and cross the network encoded: images as the bytes of a JPEG, PNG, GIF, BMP or WebP file.
+"""Features that lie on disk and cross the network encoded: images as JPEG, PNG, GIF, BMP, WebP or JPEG XL files.
 
 Decoding is one function of one example, the same in training, evaluation and every signature, so that what a client
 sends becomes the very pixels that the model was evaluated on.
@@ -31,7 +31,7 @@ _BEGINNINGS = {
     "Photoshop": (b"8BPS",),
     "SVG": (b"<svg", b"<?xml"),
 }
-DECODABLE = ("JPEG", "PNG", "GIF", "BMP", "WebP")
+DECODABLE = ("JPEG", "PNG", "GIF", "BMP", "WebP", "JPEG XL")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +42,9 @@ class Image(Feature):
     record and the signature `encoded` have the file's bytes; `serving_default` takes uint8 pixels of any size.
 
     Resizing is bilinear, after libjpeg has shrunk what is more than twice too large (a JPEG), or with an antialiasing
-    filter where the file is of another format. Of an animated GIF the first frame counts; an animated WebP can't be
-    decoded. Transparency is dropped, and pixels lie as they do in the file, whatever orientation its EXIF data tell.
+    filter where the file is of another format. Of an animated GIF the first frame counts. TensorFlow (2.21) can't
+    decode an animated WebP, nor a JPEG XL that is grey or has transparency; elsewhere transparency is
+    dropped. Pixels lie as they do in the file, whatever orientation its EXIF data tell.
 
     Attributes:
         shape: `(height, width, channels)`; 1 channel is grey, 3 are RGB.

@@ -20,7 +20,7 @@ LAYOUT = "<folder>/<class>/*.jpg, or <folder>/{train,validation,test}/<class>/*.
 
 # What operating systems leave in folders.
 _IGNORED = ("thumbs.db", "desktop.ini")
-_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
+_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".jxl")
 _HEAD = 1024  # bytes
 
 
@@ -102,8 +102,8 @@ class ImageFolder:
             raise BadExampleError(
                 f"{len(faults)} of the {len(paths)} files in {printable(self.path)} can't be used: "
                 + ", ".join(f"{count} {fault}" for fault, count in counts)
-                + f". They are {listed([os.path.relpath(path, self.path) for path, _ in faults])}. Expected are JPEG, "
-                "PNG, GIF, BMP and WebP files. Take the others away or convert them, or leave them out with "
+                + f". They are {listed([os.path.relpath(path, self.path) for path, _ in faults])}. Expected are "
+                f"{', '.join(DECODABLE)} files. Take the others away or convert them, or leave them out with "
                 "on_error='skip'."
             )
 

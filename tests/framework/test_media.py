@@ -36,6 +36,22 @@ def test_every_format_becomes_the_same_pixels(kind, channels):
     assert np.abs(got.astype(int) - expected).mean() < (0.6 if kind in ("PNG", "BMP") else 4)
 
 
+# Lossless, of an encoder that isn't among what the tests need: 40 y, 40 x, 20 (x + y).
+JPEG_XL = bytes.fromhex(
+    "ff0a184010090804010094014b18938e838319481c2cd14382a1ba510000689955d3f9bf405c00055ec00be60978c13c012f9827e005f304bc80"
+    "2ff085fb0bf3047ce1fe81bc80ff005ec0ff102fe0052bd82fac837cb05f3817f0c1fd011fbc13f0011fdcf5550821bc45000049020030"
+)
+
+
+def test_jpeg_xl():
+    y, x = np.mgrid[:4, :6]
+    feature = Image((4, 6, 3))
+    np.testing.assert_array_equal(feature.decode(tf.constant(JPEG_XL)), np.stack([40 * y, 40 * x, 20 * (x + y)], -1))
+    assert feature.foreign(JPEG_XL) is None
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        feature.decode(tf.constant(JPEG_XL[:60]))
+
+
 def test_an_image_of_the_right_size_is_kept_to_the_bit():
     image = RNG.integers(0, 256, (16, 24, 3), np.uint8)
     feature = Image((16, 24, 3))
