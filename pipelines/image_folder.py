@@ -21,7 +21,7 @@ from framework.data.statistics import Moments, collect
 
 @framework.register_pipeline(name="image_folder")
 class ImageFolderPipeline(framework.Pipeline):
-    """JPEG, PNG, GIF, BMP and WebP files in `<path>/<class>/` or `<path>/{train,validation,test}/<class>/`.
+    """JPEG, PNG, GIF, BMP, WebP and JPEG XL files in `<path>/<class>/` or `<path>/{train,validation,test}/<class>/`.
 
     Clients send uint8 pixels of any size, or a file's bytes to the signature `encoded`; the model gets float32
     `[batch, height, width, channels]`, and answers with the folders' names.

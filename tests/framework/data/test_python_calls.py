@@ -1,6 +1,7 @@
 import gc
 import weakref
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -40,6 +41,18 @@ def test_a_pipeline_and_its_data_can_be_forgotten(cached):
     del pipeline, dataset
     gc.collect()
     assert [reference() for reference in gone] == [None, None]
+
+
+def test_so_can_a_run(tmp_path):
+    def linear(inputs, task):
+        return task.logits(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs["image"])))
+
+    pipeline = Photos(cached=True)
+    run = framework.fit(linear, pipeline, run_dir=tmp_path, epochs=1, batch_size=2, verbose=0)
+    gone = [weakref.ref(thing) for thing in (pipeline, pipeline.examples, run, run.model)]
+    del pipeline, run
+    gc.collect()
+    assert [reference() for reference in gone] == [None] * 4
 
 
 def test_a_data_set_keeps_what_it_needs():
