@@ -206,7 +206,9 @@ def _by_shape(arrays: Mapping[str, Any], features: Mapping[str, Feature]) -> lis
     varying = [arrays[key] for key, feature in features.items() if None in feature.shape and _is_list(arrays.get(key))]
     if not varying or set(arrays) != set(features):
         return [None]
-    lengths = {key: len(value) if np.iterable(value) else None for key, value in arrays.items()}
+    lengths = {
+        key: len(value) if isinstance(value, list | tuple) or value.ndim else None for key, value in arrays.items()
+    }
     if len(set(lengths.values())) > 1:
         raise ValueError(f"Features must have the same number of examples, got {lengths}.")
     rows: dict[Any, list[int]] = {}
