@@ -232,8 +232,9 @@ class ExportBest(keras.callbacks.Callback):
         self._settle(candidate)
 
     def _is_better(self, metrics: Mapping[str, float]) -> bool:
-        value, best = metrics.get(self.objective.monitor), self._best
-        return value is not None and self.objective.improved(value, best and best.metrics[self.objective.monitor])
+        monitor, best = self.objective.monitor, self._best
+        value = metrics.get(monitor)
+        return value is not None and self.objective.improved(value, best.metrics[monitor] if best else None)
 
     def _refusals(self, candidate: Record, slices: Mapping[str, Any]) -> list[str]:
         best = self._best
