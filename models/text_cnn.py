@@ -48,7 +48,8 @@ def text_cnn(
 def _convolutions(name, ids, vocabulary_size, embedding_size, filters, widths):
     known = keras.ops.where(ids < vocabulary_size, ids, 1)
     embedded = keras.layers.Embedding(vocabulary_size, embedding_size, name=f"{name}_embedding")(known)
-    # Padding is silent, whatever its embedding.
-    embedded = embedded * keras.ops.cast(ids != 0, embedded.dtype)[..., None]
+    # Padding is silent, whatever its embedding and however much of it there is: relu's least is 0, too.
+    is_token = keras.ops.cast(ids != 0, embedded.dtype)[..., None]
     for width in widths:
-        yield keras.layers.Conv1D(filters, width, padding="same", activation="relu", name=f"{name}_{width}")(embedded)
+        convolution = keras.layers.Conv1D(filters, width, padding="same", activation="relu", name=f"{name}_{width}")
+        yield convolution(embedded * is_token) * is_token

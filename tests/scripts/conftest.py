@@ -1,10 +1,19 @@
 """Fixtures for the scripts' tests."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+from absl import logging
 from calling_scripts import call
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A script says how much its process logs; other tests look at what is logged."""
+    verbosity = logging.get_verbosity()
+    yield
+    logging.set_verbosity(verbosity)
 
 
 @pytest.fixture

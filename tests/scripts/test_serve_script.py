@@ -122,8 +122,8 @@ class Process:
 
 
 def wait_until_refused(host, port):
-    """The server has heard the signal: it takes no new connections."""
-    with contextlib.suppress(ConnectionRefusedError):
+    """The server has heard the signal: it takes no new connections, and resets one that was waiting to be taken."""
+    with contextlib.suppress(ConnectionRefusedError, ConnectionResetError):
         while True:
             socket.create_connection((host, port), timeout=60).close()
 
