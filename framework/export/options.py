@@ -25,6 +25,8 @@ class Exports:
         classify_regress: Whether there is a signature for TensorFlow Serving's Classify or Regress calls, too.
         warmup: Sizes of the batches with which TensorFlow Serving warms up, such as `(1, 32)`.
         formats: Further formats, `<export>/formats/<name>`: see `framework.export.formats.FORMATS`.
+            They are made of every new best, beside training, which waits where the next one comes before they are done;
+            `scripts/export.py --export_formats=...` makes them of the best alone, afterwards.
         format_max_drop: How much worse a further format may be than the SavedModel by the task's metric, as a share of
             its value; beyond, it is left out.
         slices: Parts of the validation split on which metrics are computed by themselves: names of features, or
