@@ -9,6 +9,7 @@ A second call finds the run finished.
 import json
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 import time
@@ -96,12 +97,14 @@ def next_steps(run: framework.Run) -> list[tuple[str, str]]:
     """Commands that work from here."""
     tools, scripts = os.path.relpath(pathlib.Path(sys.executable).parent), os.path.relpath(_CLIENT.parent)
     request, base = run.run_dir / _REQUEST, run.export_dir.parent.resolve()
-    return [
-        ("curves", f"{tools}/tensorboard --logdir {run.run_dir / 'logs'}"),
-        ("signatures", f"{tools}/saved_model_cli show --all --dir {run.export_dir}"),
-        ("predict", f"{tools}/python {scripts}/predict.py --export={run.run_dir} --input={request}"),
-        ("serve", f"docker run -p 8501:8501 -e MODEL_NAME=digits -v {base}:/models/digits tensorflow/serving"),
-    ]
+    volume = f"--volume={base}:/models/digits"
+    commands: dict[str, list[str | pathlib.Path]] = {
+        "curves": [f"{tools}/tensorboard", "--logdir", run.run_dir / "logs"],
+        "signatures": [f"{tools}/saved_model_cli", "show", "--all", "--dir", run.export_dir],
+        "predict": [f"{tools}/python", f"{scripts}/predict.py", f"--export={run.run_dir}", f"--input={request}"],
+        "serve": ["docker", "run", "-p", "8501:8501", "-e", "MODEL_NAME=digits", volume, "tensorflow/serving"],
+    }
+    return [(what, shlex.join(map(str, command))) for what, command in commands.items()]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What the README promises of its first command, with its real settings."""
 
 import re
+import shlex
 
 import pytest
 from calling_scripts import run_command
@@ -12,7 +13,7 @@ def _accuracy(out):
 
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("quickstart")
+    folder = tmp_path_factory.mktemp("quick start")
     return folder, run_command("quickstart", cwd=folder, timeout_secs=600)
 
 
@@ -50,3 +51,5 @@ def test_what_to_try_next_works(quickstart, run_script, monkeypatch):
     assert code == 0, err
     label = re.search(r"the label is '(\d)'", first.stdout)[1]
     assert out == f'{{"class_name": "{label}"}}\n'
+    serve = shlex.split(re.search(r"serve +(docker .+)$", first.stdout, re.MULTILINE)[1])
+    assert f"--volume={folder.resolve()}/runs/quickstart/export:/models/digits" in serve
