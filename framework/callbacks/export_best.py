@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -51,7 +51,8 @@ class ExportBest(keras.callbacks.Callback):
         objective: What is better; a name suffices where its direction goes without saying. By default that of the
             pipeline's task.
         exports: What is exported, how it is proven, and what else a new best must be.
-        validation_freq: As given to `Model.fit`; in epochs between evaluations nothing can be judged.
+        validation_freq: As given to `Model.fit`: a number, or epochs counted from 1; between evaluations nothing can be
+            judged.
         evaluation: Says that `fit` evaluates the pipeline's own validation split, and how: then its metrics are
             recomputed through a signature of each export, and compared.
         configuration: Of the run, for the manifests.
@@ -72,7 +73,7 @@ class ExportBest(keras.callbacks.Callback):
         *,
         objective: Objective | str | None = None,
         exports: Exports | None = None,
-        validation_freq: int = 1,
+        validation_freq: int | Collection[int] = 1,
         evaluation: Evaluation | None = None,
         configuration: Mapping[str, Any] | None = None,
     ):
@@ -131,7 +132,7 @@ class ExportBest(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
-        if self.objective.monitor.startswith("val_") and (epoch + 1) % self.validation_freq:
+        if self.objective.monitor.startswith("val_") and not self._is_evaluated(epoch + 1):
             return
         self.objective.read(logs)  # or say that it isn't there
         self._job.wait()
@@ -230,6 +231,11 @@ class ExportBest(keras.callbacks.Callback):
             export.version,
         )
         self._settle(candidate)
+
+    def _is_evaluated(self, number: int) -> bool:
+        """Whether Keras looks at the validation data after this epoch, counted from 1."""
+        frequency = self.validation_freq
+        return number % frequency == 0 if isinstance(frequency, int) else number in frequency
 
     def _is_better(self, metrics: Mapping[str, float]) -> bool:
         monitor, best = self.objective.monitor, self._best

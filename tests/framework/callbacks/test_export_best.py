@@ -426,8 +426,9 @@ def test_what_json_hasnt_is_text_in_pointers(model, tmp_path):
     assert refused[0]["metrics"] == {"val_accuracy": 0.6, "val_auc": "NaN"}
 
 
-def test_epochs_between_evaluations_are_not_judged(model, tmp_path):
-    callback = begin(model, tmp_path, objective="val_loss", validation_freq=2)
+@pytest.mark.parametrize("validation_freq", [2, [2, 4]])
+def test_epochs_between_evaluations_are_not_judged(validation_freq, model, tmp_path):
+    callback = begin(model, tmp_path, objective="val_loss", validation_freq=validation_freq)
     callback.on_epoch_end(0, {"loss": 0.1})
     assert callback.best is None
     callback.on_epoch_end(1, {"loss": 0.1, "val_loss": 0.2})
