@@ -33,6 +33,7 @@ from progress import Progress
 from trained_tables import TrainedTables
 
 import framework
+from framework import files
 from framework.data.serving import DEFAULT, SERIALIZED
 from framework.serving import LoadedSignature, Predictor
 
@@ -217,13 +218,21 @@ def answer(signature: LoadedSignature, places: list[str], batch: dict[str, np.nd
         raise UsageError(f"{where}: the signature refuses this: {error}") from error
 
 
-def open_output(path: str) -> contextlib.AbstractContextManager[IO[str]]:
-    """Standard output for `-`, else the file; UTF-8 either way."""
-    if path != "-":
-        return pathlib.Path(path).open("w", encoding="utf-8", newline="")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")
-    return contextlib.nullcontext(sys.stdout)
+@contextlib.contextmanager
+def open_output(path: str) -> Iterator[IO[str]]:
+    """Standard output for `-`, else the file, which has its name when all is written; UTF-8 either way."""
+    if path == "-":
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
+        yield sys.stdout
+        return
+    is_replaced = os.path.isfile(path) or not os.path.exists(path)  # not a pipe or a device
+    target = pathlib.Path(path).resolve()
+    with (
+        files.replacing(target) if is_replaced else contextlib.nullcontext(target) as place,
+        place.open("w", encoding="utf-8", newline="") as file,
+    ):
+        yield file
 
 
 if __name__ == "__main__":

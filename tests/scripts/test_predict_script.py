@@ -142,6 +142,20 @@ def test_npz_from_standard_input(predict, toy):
     assert (code, lines) == (0, ['{"total": 6.1}']), err
 
 
+def test_an_output_has_its_name_when_all_is_written(toy, predict, tmp_path):
+    argv = (f"--export={toy}", "--batch_size=1", "--outputs=total", f"--output={tmp_path}/out.jsonl")
+    assert predict(*argv, stdin=_json_lines(_ROW, {}))[0] == 2
+    assert list(tmp_path.iterdir()) == []
+    assert predict(*argv, stdin=_json_lines(_ROW))[0] == 0
+    before = (tmp_path / "out.jsonl").read_text()
+    assert len(before.splitlines()) == 1
+    assert predict(*argv, stdin=_json_lines(_ROW, _ROW, {}))[0] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+    assert (tmp_path / "out.jsonl").read_text() == before
+    argv = (*argv[:-1], "--output=/dev/null")
+    assert predict(*argv, stdin=_json_lines(_ROW))[0] == 0
+
+
 def test_csv_out(predict, toy, tmp_path):
     code, lines, _ = predict(f"--export={toy}", f"--output={tmp_path}/out.csv", stdin=_json_lines(_ROW, _ROW))
     assert (code, lines) == (0, [])
