@@ -68,6 +68,11 @@ def build_model(
     return model
 
 
+def inner_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers of a model, those of the models inside of it in their place."""
+    return [inner for layer in model.layers for inner in (inner_layers(layer) if hasattr(layer, "layers") else [layer])]
+
+
 def resolve_hparams(builder: Callable[..., Any], hparams: Mapping[str, Any]) -> dict[str, Any]:
     """All hyper-parameters of a builder: those given, checked by name and type, and the defaults of the others.
 

@@ -54,7 +54,8 @@ def _shortcut(x, filters, strides):
     """The identity, or a projection where the shape changes (the paper's option B)."""
     if strides == 1 and x.shape[-1] == filters:
         return x
-    return _convolution(filters, strides, kernel_size=1)(x)
+    # The same as strides of the convolution, whose gradient oneDNN gets wrong: see `framework.training.onednn`.
+    return _convolution(filters, kernel_size=1)(x[:, ::strides, ::strides])
 
 
 def _activated(x):

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
+from framework.building import inner_layers
+
 Arrays = Mapping[str, np.ndarray]
 
 # Largest difference by the precision in which a model computes, as a share of the output's largest value (at least 1).
@@ -45,12 +47,8 @@ class Difference:
 
 def precision_of(model: keras.Model) -> str:
     """The shortest floating dtype in which a layer of the model computes."""
-    found = {str(layer.compute_dtype) for layer in _layers(model)}
+    found = {str(layer.compute_dtype) for layer in inner_layers(model)}
     return next((dtype for dtype in _SHORTEST_FIRST if dtype in found), "float32")
-
-
-def _layers(model: keras.Model) -> list[keras.layers.Layer]:
-    return [inner for layer in model.layers for inner in (_layers(layer) if hasattr(layer, "layers") else [layer])]
 
 
 def tolerance_for(precision: str) -> float:

@@ -32,6 +32,7 @@ from framework.tasks.objective import Objective
 from framework.training.checkpointing import SaveCheckpoints
 from framework.training.checkpoints import CheckpointStore, Snapshot
 from framework.training.config import Checkpoints, Divergence, Exports, Optimization, Stopping
+from framework.training.onednn import warn_of_faulty_convolutions
 from framework.training.preemption import Signals
 from framework.training.preparation import skipped
 from framework.training.reporting import write_report
@@ -96,6 +97,8 @@ class Trainer:
             "steps_per_execution": self.optimization.choose_steps_per_execution(self.steps, callbacks),
             **compile_arguments(self.pipeline, loss, metrics),
         }
+        if not self.optimization.jit_compile:
+            warn_of_faulty_convolutions(self.model)
         self._class_weight = self._resolve_class_weight()
         logs = self._compile(factor=1.0)
         names = set(logs) | ({f"val_{name}" for name in logs} if self.pipeline.has(VALIDATION) else set())

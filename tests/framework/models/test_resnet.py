@@ -1,4 +1,5 @@
 import keras
+import numpy as np
 import pytest
 
 import framework
@@ -50,3 +51,24 @@ def test_statistics_are_those_of_all_replicas():
     layers = [layer for layer in build(depth=8).layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert layers
     assert all(layer.synchronized for layer in layers)
+
+
+@pytest.mark.parametrize("preactivation", [False, True])
+def test_projections_have_no_strides_of_their_own(preactivation):
+    """With them, and few channels, oneDNN would damage the process' memory: see `framework.training.onednn`."""
+    model = build(depth=8, width=8, preactivation=preactivation)
+    projections = [
+        layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (1, 1)
+    ]
+    assert [layer.strides for layer in projections] == [(1, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("size", [5, 8])
+def test_a_projection_is_a_strided_convolution(size):
+    image = keras.Input((size, size, 8))
+    model = keras.Model(image, RESNET.__globals__["_shortcut"](image, 16, 2))
+    strided = keras.layers.Conv2D(16, 1, 2, padding="same", use_bias=False)
+    images = np.random.default_rng(1).normal(size=(2, size, size, 8)).astype("float32")
+    strided.build(images.shape)
+    strided.set_weights(model.get_weights())
+    np.testing.assert_allclose(model(images), strided(images), rtol=1e-5, atol=1e-6)
