@@ -1,9 +1,11 @@
 """The model card, and the calls in it."""
 
+import asyncio
 import json
 import re
 import shlex
 
+import httpx
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,6 +17,7 @@ from framework.export.client_calls import client_calls, grpc_request, rest_reque
 from framework.export.versions import read_manifest
 from framework.serving.rest.examples import serialized_examples
 from framework.serving.rest.requests import predict_inputs
+from framework.serving.server import ServedModel, create_app
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +92,40 @@ def test_curl_sends_a_real_example(full, card):
             expected = expected_arrays(full)[name]
         for key, value in expected.items():
             assert_close(got[key], value)
+
+
+def test_the_server_answers_what_curl_sends(full, card):
+    """As the signature does, asked without rounding."""
+    loaded = tf.saved_model.load(str(full.path))
+
+    async def answers():
+        app = create_app([ServedModel("model", full.path.parent)])
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client,
+        ):
+            return {
+                name: await client.post(url, content=body) for name, (_, _, body, url) in commands(card, "curl").items()
+            }
+
+    for name, response in asyncio.run(answers()).items():
+        assert response.status_code == 200, response.text
+        request = {key: tf.constant(value) for key, value in expected_arrays(full)[name].items()}
+        expected = loaded.signatures[name](**request)
+        if name == "classify":
+            ((label, score),) = [max(row, key=lambda pair: pair[1]) for row in response.json()["results"]]
+            best = np.argmax(expected["scores"])
+            assert label == expected["classes"].numpy()[0, best].decode()
+            assert score == pytest.approx(float(expected["scores"][0, best]), rel=1e-4)
+            continue
+        outputs = response.json()["outputs"]
+        assert set(outputs) == set(expected)
+        for key, value in expected.items():
+            got = np.asarray(outputs[key])
+            if value.dtype == tf.string:
+                assert got.tolist() == np.vectorize(bytes.decode)(value.numpy()).tolist()
+            else:
+                np.testing.assert_allclose(got, value, rtol=1e-3, atol=1e-5)
 
 
 def assert_close(got, expected):

@@ -7,9 +7,12 @@ import jsonschema
 import numpy as np
 import pytest
 
+from framework import tasks
+from framework.data.profile import profile_source
 from framework.export import read_manifest
 from framework.export.manifest import schema
 from framework.export.plain_json import plain_json
+from framework.testing.toys import TOYS
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +30,55 @@ def test_it_is_strict_json_that_fits_the_schema(full, manifest):
     jsonschema.validate(manifest, schema(), jsonschema.Draft202012Validator)
 
 
+def closed(schema):
+    """The schema without room for properties that it doesn't describe."""
+    if isinstance(schema, list):
+        return [closed(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    parts = {name: closed(part) for name, part in schema.items()}
+    return {"additionalProperties": False, **parts} if isinstance(schema.get("properties"), dict) else parts
+
+
+def validate(value, name=None):
+    """Checks a manifest, or what stands in it under a name."""
+    whole = closed(schema())
+    if name is not None:
+        whole = {**whole["properties"][name], "$defs": whole["$defs"]}
+    jsonschema.validate(value, whole, jsonschema.Draft202012Validator)
+
+
+def test_the_schema_describes_everything_that_is_written(manifest):
+    validate(manifest)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        tasks.Classification(3),
+        tasks.Classification(class_names=("a", "b"), label_smoothing=0.1, from_logits=False),
+        tasks.BinaryClassification(threshold=0.3),
+        tasks.MultiLabelClassification(label_names=("a", "b")),
+        tasks.Regression(2, offset=-1.0, scale=0.5),
+        tasks.Heads({"a": tasks.Regression(), "b": tasks.BinaryClassification()}, weights={"a": 0.5}),
+    ],
+    ids=repr,
+)
+def test_every_task_is_described(task):
+    validate(plain_json(task.describe()), "task")
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_every_profile_is_described(name):
+    pipeline = TOYS[name]()
+    validate(plain_json(profile_source(pipeline.source("train"), pipeline.features, pipeline.task)), "data")
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
+        (["task", "type"], 3),
+        (["data", "features", "height", "quantiles"], [1.0]),
         (["epoch"], "1"),
         (["metrics", "val_loss"], "low"),
         (["signatures", "features", "inputs", "height", "shape"], 3),
