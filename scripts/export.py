@@ -64,8 +64,7 @@ def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
 
 def _export(values: absl_flags.FlagValues, base: pathlib.Path) -> None:
     run = framework.Run.load(values.run_dir)
-    directory = RunDirectory(values.run_dir)
-    config: Mapping[str, Any] = directory.config or {}
+    config: Mapping[str, Any] = RunDirectory(values.run_dir).config or {}
     exporter = Exporter(
         run.model,
         run.pipeline,
@@ -74,14 +73,19 @@ def _export(values: absl_flags.FlagValues, base: pathlib.Path) -> None:
         evaluation=Evaluation(run.batch_size, compile_arguments(run.pipeline, *_compiled_with(config))),
         configuration=config,
     )
-    # Nobody else may write to the run's own exports meanwhile.
-    with contextlib.nullcontext() if values.to else directory:
+    with _writing(base):
         version = exporter.publish(base, metrics=run.best.metrics, epoch=run.best.epoch, step=run.best.step)
     print(base / str(version))
     signatures = exporter.signatures
     for name, inputs in signatures.inputs.items():
         print(f"\n{name}")
         print(command_line.table([*_rows("in", inputs), *_rows("out", signatures.outputs[name])]))
+
+
+def _writing(base: pathlib.Path) -> contextlib.AbstractContextManager:
+    """Where the versions are those of a run, this one or another: nobody else may write to it meanwhile."""
+    owner = RunDirectory(base.resolve().parent)
+    return owner if owner.export == base.resolve() and owner.config is not None else contextlib.nullcontext()
 
 
 def _compiled_with(config: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 import pytest
 
 from framework.export import list_versions, read_manifest
+from framework.training.run_directory import RunDirectory
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,16 @@ def test_mistakes(run_script, exported, flags, error):
     code, _, err = run_script("export", f"--to={exported}", *flags)
     assert code == 2
     assert error in err
+
+
+@pytest.mark.parametrize("to", [[], ["--to={run}/export"]], ids=["its own", "by path"])
+def test_a_run_that_is_being_trained_keeps_its_exports_for_itself(run_script, wine_run, to):
+    before = list_versions(wine_run / "export")
+    with RunDirectory(wine_run):
+        code, _, err = run_script("export", f"--run_dir={wine_run}", *(flag.format(run=wine_run) for flag in to))
+    assert code != 0
+    assert f"{wine_run} is being written by process" in err
+    assert list_versions(wine_run / "export") == before
 
 
 def test_nothing_to_list(run_script, tmp_path):
