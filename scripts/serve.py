@@ -49,6 +49,7 @@ def define_flags(flags: command_line.Flags) -> None:
         flags.value("max_body_mb", float, 32.0, "Of a request.")
         flags.value("max_examples", int, 1024, "Of a request.")
         flags.value("max_megapixels", float, 64.0, "Of an image, before it is decoded.")
+        flags.value("max_request_megapixels", float, 512.0, "Of all images of a request.")
         flags.value("timeout_secs", float, 30.0, "From a request to its answer.")
 
 
@@ -60,6 +61,7 @@ def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
         body_bytes=int(values.max_body_mb * 2**20),
         examples=values.max_examples,
         pixels=int(values.max_megapixels * 1e6),
+        request_pixels=int(values.max_request_megapixels * 1e6),
         timeout_secs=values.timeout_secs,
     )
     batching = Batching(max_size=values.max_batch_size, max_delay_secs=values.max_delay_ms / 1e3)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import functools
+import itertools
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -41,6 +42,7 @@ class Limits:
         pending_bytes: Of all requests that are being answered: 503.
         examples: Of one request: 400.
         pixels: Of one image by its header, before it is decoded: 413.
+        request_pixels: Of all images of one request: 413. They aren't all in memory at once, but take their time.
         timeout_secs: From a request's beginning to its answer: 504.
 
     Raises:
@@ -51,6 +53,7 @@ class Limits:
     pending_bytes: int = 256 * 2**20
     examples: int = 1024
     pixels: int = 2**26
+    request_pixels: int = 2**29
     timeout_secs: float = 30.0
 
     def __post_init__(self):
@@ -152,8 +155,7 @@ def _parse_predict(body: bytes, predictor: Predictor, limits: Limits) -> tuple[L
     if signature is None:
         raise RequestError(f'Serving signature name: "{name}" not found in signature def')
     arrays, is_row = predict_inputs(document, signature.inputs)
-    for array in arrays.values():
-        _check_images(array, limits.pixels)
+    _check_images(arrays.values(), limits)
     return signature, arrays, is_row
 
 
@@ -178,16 +180,26 @@ def _parse_examples(
             f"{_EXAMPLES!r} (string) and answer {' or '.join(sorted(needed))}."
         )
     protos = serialized_examples(document)
-    _check_images(protos, limits.pixels)
+    _check_images([protos], limits)
     return signature, protos
 
 
-def _check_images(array: np.ndarray, max_pixels: int) -> None:
-    """Keeps from decoders what would take more memory than there is."""
-    if array.dtype == object:
-        for value in array.ravel():
-            if (pixels := num_pixels(value)) > max_pixels:
-                raise RequestError(f"An image has {pixels:,} pixels, the limit is {max_pixels:,}.", _TOO_LARGE)
+def _check_images(arrays: Iterable[np.ndarray], limits: Limits) -> None:
+    """Keeps from decoders what would take more memory or time than there is."""
+    together = 0
+    for value in itertools.chain.from_iterable(array.ravel() for array in arrays if array.dtype == object):
+        try:
+            pixels = num_pixels(value)
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+        if pixels > limits.pixels:
+            raise RequestError(f"An image has {pixels:,} pixels, the limit is {limits.pixels:,}.", _TOO_LARGE)
+        together += pixels
+        if together > limits.request_pixels:
+            raise RequestError(
+                f"The request's images have more than {limits.request_pixels:,} pixels. Send several requests.",
+                _TOO_LARGE,
+            )
 
 
 def _size(signature: LoadedSignature, arrays: Mapping[str, np.ndarray]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 from absl import logging
@@ -22,6 +22,7 @@ from framework.serving.server.versions import ServedModel
 
 _OK, _NOT_FOUND, _TOO_LARGE, _CLOSED, _INTERNAL, _UNAVAILABLE, _TIMEOUT = 200, 404, 413, 499, 500, 503, 504
 _PURPOSE = "The server for development"
+_SOON_SECS = 0.05
 
 
 def create_app(
@@ -134,8 +135,15 @@ class Server:
 
     async def _answer(self, target: Target, request: Any) -> bytes:
         held = 0
+        has_hung_up = False
+
+        def give_up() -> None:
+            nonlocal has_hung_up
+            has_hung_up = True
+            waiting.reschedule(0.0)
+
         try:
-            async with asyncio.timeout(self._limits.timeout_secs):
+            async with asyncio.timeout(self._limits.timeout_secs) as waiting:
                 chunks = []
                 if request.method == "POST":
                     async for chunk in request.stream():
@@ -146,7 +154,12 @@ class Server:
                 body = b"".join(chunks)
                 if request.headers.get("content-encoding", "").lower() == "gzip":
                     body = decompress(body, self._limits.body_bytes)
-                return await self._answering(target, body)
+                with _on_hang_up(request, give_up):
+                    return await self._answering(target, body)
+        except TimeoutError as error:
+            if has_hung_up:
+                raise self._requests.ClientDisconnect from error
+            raise
         finally:
             self._pending_bytes -= held
 
@@ -167,3 +180,30 @@ class Server:
                 await self._poll()
             except Exception:  # a disk's bad day; models that are in memory go on answering
                 logging.exception("Looking for new versions failed; the next try is in %g s.", self._poll_secs)
+
+
+@contextlib.contextmanager
+def _on_hang_up(request: Any, give_up: Callable[[], None]) -> Iterator[None]:
+    """Calls `give_up` when the client of a request that was read hangs up within the block.
+
+    Looked for only after a moment: most answers are there before, and who waits longer is worth a task.
+    """
+    loop = asyncio.get_running_loop()
+    watching: asyncio.Task | None = None
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        give_up()
+
+    def begin() -> None:
+        nonlocal watching
+        watching = loop.create_task(watch())
+
+    timer = loop.call_later(_SOON_SECS, begin)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if watching is not None:
+            watching.cancel()

@@ -1,11 +1,13 @@
 """How large images are, read from their headers: a few hundred bytes can ask a decoder for gigabytes.
 
 What a decoder skips is skipped here, too, or it could hide the header: stray bytes in a JPEG, unknown chunks of a PNG,
-the boxes around JPEG XL. BMP isn't among them, for TensorFlow checks its header against its length.
+the boxes around JPEG XL. So that this takes no longer than to read the request did, a file in more pieces than writers
+make is refused. BMP isn't among them, for TensorFlow checks its header against its length.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 from collections.abc import Callable, Iterator
@@ -14,6 +16,9 @@ import tensorflow as tf
 from google.protobuf import message
 
 _SMALLEST = 20  # bytes of a file with an image in it
+# A file may be in so many pieces, and one more for each so many bytes: writers fill JPEG's segments of up to 64 kB, and
+# GIF's blocks of up to 255 bytes.
+_PIECES, _SMALL_PIECE = 1_000, 32
 # Of JPEG: what begins a segment, start-of-frame markers (C4, C8 and CC among them are something else), and those
 # without a length.
 _MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
@@ -31,6 +36,9 @@ def num_pixels(value: bytes) -> int:
 
     0 where there is none, or none with a whole header: a decoder refuses that. Of an animated GIF all frames count,
     for its decoder has all of them in memory at once.
+
+    Raises:
+        ValueError: The file is in so many pieces that looking for its header would keep others waiting.
     """
     return max(map(_num_pixels, _images(value)), default=0)
 
@@ -62,9 +70,20 @@ def _reader(value: bytes) -> Callable[[bytes], int] | None:
     return next((read for beginning, read in _READERS.items() if value.startswith(beginning)), None)
 
 
+def _pieces(value: bytes) -> Iterator[None]:
+    """Goes round as often as a file of this length may have segments, chunks, blocks or boxes, and no further."""
+    yield from itertools.repeat(None, _PIECES + len(value) // _SMALL_PIECE)
+    raise ValueError(
+        f"An image of {len(value):,} bytes is in too many pieces, of less than {_SMALL_PIECE} bytes. Encode it anew."
+    )
+
+
 def _jpeg(value: bytes) -> int:
     place = 2
-    while marker := _MARKER.search(value, place):
+    for _ in _pieces(value):
+        marker = _MARKER.search(value, place)
+        if marker is None:
+            break
         place = marker.end()
         kind = marker[1][0]
         if kind in _FRAMES:
@@ -77,7 +96,9 @@ def _jpeg(value: bytes) -> int:
 
 def _png(value: bytes) -> int:
     place = 8
-    while value[place + 4 : place + 8] != b"IHDR":
+    for _ in _pieces(value):
+        if value[place + 4 : place + 8] == b"IHDR":
+            break
         place += 12 + struct.unpack_from(">I", value, place)[0]
     width, height = struct.unpack_from(">II", value, place + 8)
     return width * height
@@ -85,6 +106,7 @@ def _png(value: bytes) -> int:
 
 def _gif(value: bytes) -> int:
     frames, width, height = 0, 0, 0
+    pieces = _pieces(value)
     try:
         place = 13 + _gif_colors(value[10])
         while (kind := value[place]) in (_GIF_IMAGE, _GIF_EXTENSION):
@@ -94,9 +116,11 @@ def _gif(value: bytes) -> int:
                 place += 11 + _gif_colors(value[place + 9])
             else:
                 place += 2
-            while size := value[place]:
+            for _ in pieces:
+                size = value[place]
                 place += 1 + size
-            place += 1
+                if not size:
+                    break
     except (struct.error, IndexError):
         pass  # it ends too early; the frames before are decoded all the same
     return frames * width * height
@@ -122,7 +146,9 @@ def _webp(value: bytes) -> int:
 
 def _jpeg_xl_container(value: bytes) -> int:
     stream, place = b"", len(_JXL_CONTAINER)
-    while len(stream) < _JXL_HEADER and place < len(value):
+    for _ in _pieces(value):
+        if len(stream) >= _JXL_HEADER or place >= len(value):
+            break
         size, kind = struct.unpack_from(">I4s", value, place)
         content = place + 8
         if size == 1:

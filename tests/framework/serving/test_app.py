@@ -312,6 +312,24 @@ def test_an_image_that_would_take_gigabytes(arithmetic):
     assert answers == [(413, {"error": message})] * 2
 
 
+def test_many_images_of_one_request(arithmetic):
+    image = {"b64": base64.b64encode(tf.io.encode_png(np.zeros((30, 30, 1), np.uint8)).numpy()).decode()}
+    requests = [
+        ("POST", "/v1/models/m:predict", {"signature_name": "encoded", "instances": [image] * count})
+        for count in (2, 3)
+    ]
+    within, beyond = ask(arithmetic, *requests, limits=Limits(request_pixels=2000))
+    assert within[0] == 200
+    assert beyond == (413, {"error": "The request's images have more than 2,000 pixels. Send several requests."})
+
+
+def test_an_image_in_too_many_pieces(arithmetic):
+    image = {"b64": base64.b64encode(b"\xff\xd8" + b"\xff\xe1\x00\x02" * 2000).decode()}
+    (answer,) = ask(arithmetic, ("POST", "/v1/models/m:predict", {"signature_name": "encoded", "instances": [image]}))
+    assert answer[0] == 400
+    assert answer[1]["error"].startswith("An image of 8,002 bytes is in too many pieces")
+
+
 @pytest.mark.parametrize("module", ["starlette.applications", "prometheus_client"])
 def test_without_the_extra(small, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
@@ -336,6 +354,53 @@ def test_who_hangs_up(small):
         return sent[0]["status"], server._pending_bytes
 
     assert serve(scenario, ServedModel("m", small)) == (499, 0)
+
+
+def test_who_hangs_up_while_waiting_is_not_computed(small, monkeypatch):
+    run, begun, computed, go_on = LoadedSignature.run, threading.Event(), [], threading.Event()
+
+    def slow(self, arrays):
+        if set(numbers := np.ravel(arrays.get("a", ())).tolist()) & {1, 2, 3}:  # not what loading asks
+            begun.set()
+            go_on.wait(60)
+            computed.extend(numbers)
+        return run(self, arrays)
+
+    monkeypatch.setattr(LoadedSignature, "run", slow)
+    # Each alone, one at a time: the second waits for the first.
+    server = Server([ServedModel("n", small)], Limits(), Batching(max_size=1, in_flight=1), 1.0)
+
+    def call(number, hangs_up):
+        body = json.dumps({"instances": [{"z": [1, 2], "a": number}]}).encode()
+        messages = [{"type": "http.request", "body": body}]
+        statuses = []
+
+        async def receive():
+            if messages:
+                return messages.pop()
+            await hangs_up.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            statuses.append(message.get("status"))
+
+        scope = {"type": "http", "method": "POST", "path": "/v1/models/n:predict", "headers": [], "query_string": b""}
+        return server(scope, receive, send), statuses
+
+    async def scenario():
+        async with server.lifespan(None):
+            never, now = asyncio.Event(), asyncio.Event()
+            calls = [call(1, never), call(2, now), call(3, never)]
+            first, gone, last = (asyncio.create_task(running) for running, _ in calls)
+            await asyncio.to_thread(begun.wait, 60)
+            now.set()
+            await gone  # while the first is still being computed
+            go_on.set()
+            await asyncio.gather(first, last)
+            return [statuses[0] for _, statuses in calls], server._pending_bytes
+
+    assert asyncio.run(scenario()) == ([200, 499, 200], 0)
+    assert computed == [1, 3]
 
 
 def test_a_mistake_of_ours_is_an_error_of_one_request(arithmetic, monkeypatch):

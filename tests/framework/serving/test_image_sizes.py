@@ -155,3 +155,26 @@ def test_any_bytes(value, beginning):
 def test_files_that_end_early(kind):
     encoded = _ENCODERS[kind](_image(3, 5))
     assert all(num_pixels(encoded[:length]) in (0, 15) for length in range(len(encoded)))
+
+
+_BEFORE_THE_HEADER = {
+    "segments of a JPEG": (b"\xff\xd8", b"\xff\xe1\x00\x02"),
+    "markers of a JPEG": (b"\xff\xd8", b"\xff\xd0"),
+    "chunks of a PNG": (b"\x89PNG\r\n\x1a\n", bytes(4) + b"teXt" + bytes(4)),
+    "blocks of a GIF": (b"GIF89a" + bytes(7) + b"\x21\xfe", b"\x01x"),
+    "boxes of a JPEG XL": (b"\x00\x00\x00\x0cJXL \r\n\x87\n", b"\x00\x00\x00\x08Exif"),
+}
+
+
+@pytest.mark.parametrize("kind", _BEFORE_THE_HEADER)
+def test_the_search_for_a_header_is_bounded(kind):
+    beginning, piece = _BEFORE_THE_HEADER[kind]
+    assert num_pixels(beginning + 900 * piece) <= 1
+    with pytest.raises(ValueError, match="is in too many pieces, of less than 32 bytes"):
+        num_pixels(beginning + 100_000 * piece)
+
+
+def test_as_much_metadata_as_a_photograph_may_have():
+    whole = _ENCODERS["jpeg"](_image(3, 5))
+    profile = b"\xff\xe2" + (2 + 65_533).to_bytes(2, "big") + bytes(65_533)
+    assert num_pixels(whole[:2] + 300 * profile + whole[2:]) == 15
