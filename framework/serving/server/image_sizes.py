@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 from google.protobuf import message
 
+from framework.media import image_kind
+
 _SMALLEST = 20  # bytes of a file with an image in it
 # A file may be in so many pieces, and one more for each so many bytes: writers fill JPEG's segments of up to 64 kB, and
 # GIF's blocks of up to 255 bytes.
@@ -25,7 +27,8 @@ _MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
 _FRAMES = {marker for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC)}
 _STANDALONE = {0x01, *range(0xD0, 0xD9)}
 _GIF_IMAGE, _GIF_EXTENSION = 0x2C, 0x21
-_JXL_CONTAINER = b"\x00\x00\x00\x0cJXL \r\n\x87\n"
+_JXL_CODESTREAM = b"\xff\x0a"
+_JXL_SIGNATURE = 12  # bytes of the box before the others
 _JXL_HEADER = 20  # bytes, at most, of a codestream up to and with its size
 _JXL_BITS = (9, 13, 18, 30)
 _JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
@@ -67,7 +70,7 @@ def _num_pixels(value: bytes) -> int:
 
 
 def _reader(value: bytes) -> Callable[[bytes], int] | None:
-    return next((read for beginning, read in _READERS.items() if value.startswith(beginning)), None)
+    return _READERS.get(image_kind(value[:16]) or "")
 
 
 def _pieces(value: bytes) -> Iterator[None]:
@@ -141,11 +144,16 @@ def _webp(value: bytes) -> int:
     if kind == b"WEBPVP8 ":
         width, height = struct.unpack_from("<HH", value, 26)
         return (width & 0x3FFF) * (height & 0x3FFF)
-    return 0  # sound is RIFF, too
+    return 0
 
 
-def _jpeg_xl_container(value: bytes) -> int:
-    stream, place = b"", len(_JXL_CONTAINER)
+def _jpeg_xl(value: bytes) -> int:
+    return _jpeg_xl_codestream(value if value.startswith(_JXL_CODESTREAM) else _jpeg_xl_beginning(value))
+
+
+def _jpeg_xl_beginning(value: bytes) -> bytes:
+    """The first bytes of the codestream in a container."""
+    stream, place = b"", _JXL_SIGNATURE
     for _ in _pieces(value):
         if len(stream) >= _JXL_HEADER or place >= len(value):
             break
@@ -160,10 +168,10 @@ def _jpeg_xl_container(value: bytes) -> int:
         elif kind == b"jxlc":
             stream += value[content : min(end, content + _JXL_HEADER)]
         place = max(end, content)
-    return _jpeg_xl(stream)
+    return stream
 
 
-def _jpeg_xl(value: bytes) -> int:
+def _jpeg_xl_codestream(value: bytes) -> int:
     bits, place = int.from_bytes(value[2:_JXL_HEADER], "little"), 0
 
     def take(count: int) -> int:
@@ -183,11 +191,10 @@ def _jpeg_xl(value: bytes) -> int:
     return height * numerator // denominator * height
 
 
-_READERS: dict[bytes, Callable[[bytes], int]] = {
-    b"\xff\xd8\xff": _jpeg,
-    b"\x89PNG\r\n\x1a\n": _png,
-    b"GIF8": _gif,
-    b"RIFF": _webp,
-    _JXL_CONTAINER: _jpeg_xl_container,
-    b"\xff\x0a": _jpeg_xl,
+_READERS: dict[str, Callable[[bytes], int]] = {
+    "JPEG": _jpeg,
+    "PNG": _png,
+    "GIF": _gif,
+    "WebP": _webp,
+    "JPEG XL": _jpeg_xl,
 }
