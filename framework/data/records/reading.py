@@ -9,14 +9,14 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from framework.data.bad_examples import BadExampleError
 from framework.data.records.framing import HEADER_BYTES, CorruptRecordError, masked_crcs, place, read_records
-from framework.data.records.index import Index, readable_index
+from framework.data.records.index import Index
 
 # A process may often have no more than 1,024 files open.
 _OPEN_FILES = 256
@@ -102,38 +102,6 @@ class RandomReader:
 def _close_all(descriptors: dict[int, int]) -> None:
     for descriptor in descriptors.values():
         os.close(descriptor)
-
-
-class LightReader:
-    """Reads as a `RandomReader` does, without keeping it.
-
-    TensorFlow holds every function that a graph calls in Python until the process ends, and with it all that the
-    function knows: this one mustn't know the indexes of millions of records. Where the reader is gone and a dataset
-    that was made of it isn't, it is made again.
-
-    Args:
-        reader: Somebody else's.
-    """
-
-    def __init__(self, reader: RandomReader):
-        self._paths, self._names = reader.paths, reader.names
-        self._reader: Callable[[], RandomReader | None] = weakref.ref(reader)
-
-    def read(self, indices: np.ndarray) -> np.ndarray:
-        """See `RandomReader.read`."""
-        return self._found().read(indices)
-
-    def locate(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `RandomReader.locate`."""
-        return self._found().locate(indices)
-
-    def _found(self) -> RandomReader:
-        reader = self._reader()
-        if reader is None:
-            indexes = [readable_index(path, name)[0] for path, name in zip(self._paths, self._names, strict=True)]
-            reader = RandomReader(self._paths, self._names, indexes)
-            self._reader = lambda: reader
-        return reader
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,10 +15,11 @@ import numpy as np
 import tensorflow as tf
 
 from framework.data.bad_examples import BadExample, BadExampleError
+from framework.data.python_calls import numpy_function
 from framework.data.records import framing
 from framework.data.records.framing import CorruptRecordError
 from framework.data.records.index import Index, readable_index
-from framework.data.records.reading import LightReader, RandomReader, StreamReader
+from framework.data.records.reading import RandomReader, StreamReader
 from framework.data.records.schema import Schema
 from framework.data.records.sidecar import Shard
 from framework.data.sources import Example, Source
@@ -71,7 +72,6 @@ class RecordSource(Source):
         self.spec = schema.spec
         self.shuffle_buffer = shuffle_buffer
         self._reader: RandomReader | None = None
-        self._light_reader: LightReader | None = None
         is_plain = all(framing.is_local(path) and not framing.is_gzip(path) for path in self.paths)
         sizes = [framing.stamp(path).size for path in self.paths]
         broken: dict[int, CorruptRecordError] = {}
@@ -85,7 +85,6 @@ class RecordSource(Source):
             self._counts = [shard.examples for shard in shards]
         if is_plain:
             self._reader = RandomReader(self.paths, self.names, indexes)
-            self._light_reader = LightReader(self._reader)
         if shards is not None:
             self._check(sizes, shards, broken)
             digests = [digests[number] if number in broken else shard.digest for number, shard in enumerate(shards)]
@@ -133,10 +132,10 @@ class RecordSource(Source):
         return tf.function(self._gather, input_signature=[tf.TensorSpec([None], tf.int64)], autograph=False)
 
     def _gather(self, indices: tf.Tensor) -> Example:
-        if self._light_reader is None:
+        if self._reader is None:
             raise NotImplementedError("Compressed and remote records are a stream.")
-        records = tf.ensure_shape(tf.numpy_function(self._light_reader.read, [indices], tf.string), indices.shape)
-        return _parsed(self.schema, self._fault_finder, records, indices)
+        records = numpy_function(self._reader.read, [indices], tf.string, stateful=True)
+        return _parsed(self.schema, self._fault_finder, tf.ensure_shape(records, indices.shape), indices)
 
     def stream(self) -> tf.data.Dataset:
         blocks = tf.data.Dataset.from_generator(
@@ -185,16 +184,16 @@ class RecordSource(Source):
 
     @property
     def _fault_finder(self) -> _FaultFinder:
-        return _FaultFinder(self.schema, self.names, self._light_reader)
+        return _FaultFinder(self.schema, self.names, self._reader)
 
 
 @dataclasses.dataclass(frozen=True)
 class _FaultFinder:
-    """Says what is wrong with a batch that can't be parsed. As light as the reader, and for the same reason."""
+    """Says what is wrong with a batch that can't be parsed."""
 
     schema: Schema
     names: Sequence[str]
-    reader: LightReader | None
+    reader: RandomReader | None
 
     def look(self, records: np.ndarray, *where: np.ndarray) -> np.ndarray:
         """Returns the records if nothing is wrong.
@@ -226,7 +225,7 @@ def _parsed(schema: Schema, finder: _FaultFinder, *batch: tf.Tensor) -> Example:
         return tuple(example) if schema.weights else tuple(example)[:2]
 
     def look_and_parse(*batch: tf.Tensor) -> tuple[Any, ...]:
-        return parse(tf.ensure_shape(tf.numpy_function(finder.look, batch, tf.string), batch[0].shape))
+        return parse(tf.ensure_shape(numpy_function(finder.look, batch, tf.string, stateful=True), batch[0].shape))
 
     once = tf.data.Dataset.from_tensors(batch)
     parsed = once.map(parse).ignore_errors().concatenate(once.map(look_and_parse)).take(1)
