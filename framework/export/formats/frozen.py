@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from framework.export.formats.gelu import erfc_by_erf, spell_gelu
 from framework.export.formats.graphs import (
     all_nodes,
     called_functions,
@@ -55,7 +56,7 @@ def freeze(source: Narrowed, inputs: Mapping[str, np.ndarray]) -> Frozen:
     """The optimized graph of a signature.
 
     Where `source` may have text, it is for TensorFlow: checks of values (`tf.debugging.assert_*`, which speak text) and
-    half precision stay.
+    half precision stay, and so does `erfc`.
 
     Args:
         source: What to freeze.
@@ -68,6 +69,8 @@ def freeze(source: Narrowed, inputs: Mapping[str, np.ndarray]) -> Frozen:
     drop_state(graph_def, keep_checks=source.has_text)
     crosses_border = _HALF & {feature.dtype for feature in [*source.inputs.values(), *source.outputs.values()]}
     was_half = not source.has_text and not crosses_border and compute_in_float32(graph_def)
+    if not source.has_text:
+        erfc_by_erf(graph_def)
     with tf.Graph().as_default() as graph:
         fed = {name: v1.placeholder(f.dtype, (None, *f.shape), name=name) for name, f in source.inputs.items()}
         outputs = tf.graph_util.import_graph_def(
@@ -157,6 +160,8 @@ def _portable(graph_def: Any, original: Any, source: Narrowed) -> Any:
     _shorten_names(portable)
     portable.library.function.extend(reachable_functions(portable.node, original.library))
     rename_functions(portable)
+    if not source.has_text:
+        spell_gelu(portable)
     _check(portable, source)
     return portable
 

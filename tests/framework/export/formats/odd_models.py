@@ -63,7 +63,10 @@ def cases():
     """`{case: (function, specs, formats)}`."""
     ids = tf.TensorSpec((None, 6), tf.int32, "ids")
     open_ids = tf.TensorSpec((None, None), tf.int32, "ids")
-    half = [keras.layers.Dense(8, dtype=keras.DTypePolicy("mixed_float16")), keras.layers.Dense(2, dtype="float32")]
+    half = [
+        keras.layers.Dense(8, "gelu", dtype=keras.DTypePolicy("mixed_float16")),
+        keras.layers.Dense(2, dtype="float32"),
+    ]
     convolution = functional(
         [keras.layers.Conv2D(4, 3, use_bias=False), keras.layers.BatchNormalization(), keras.layers.Flatten()],
         tf.TensorSpec((None, 8, 8, 1), tf.float32, "image"),
@@ -75,6 +78,8 @@ def cases():
         "branches": (branches(dense(3)), ROW, EXACT),
         "loop": (loop(dense(3)), ROW, EXACT),
         "half": (functional(half, ROW["x"]), ROW, ALL),
+        "gelu": (functional([keras.layers.Dense(8, "gelu"), keras.layers.Dense(2)], ROW["x"]), ROW, ALL),
+        "erfc_in_loop": (loop(tf.math.erfc), ROW, ("frozen", "onnx", "openvino")),
         "recurrent": (functional(recurrent, open_ids), {"ids": open_ids}, EXACT),
         "unrolled": (functional(unrolled, ids), {"ids": ids}, EXACT),
         "any_size": (

@@ -53,6 +53,8 @@ def opened(result) -> FormatRunner:
         ("branches", EXACT),
         ("loop", EXACT),
         ("half", (*EXACT, "litert_f16", "litert_dynamic", "litert_int8")),
+        ("gelu", (*EXACT, "litert_f16", "litert_dynamic", "litert_int8")),
+        ("erfc_in_loop", ("frozen", "onnx", "openvino")),
         ("recurrent", ("frozen", "onnx", "openvino")),
         ("unrolled", EXACT),
         ("any_size", EXACT),
