@@ -186,20 +186,20 @@ def _parse_examples(
 
 def _check_images(arrays: Iterable[np.ndarray], limits: Limits) -> None:
     """Keeps from decoders what would take more memory or time than there is."""
+    values = list(itertools.chain.from_iterable(array.ravel() for array in arrays if array.dtype == object))
     together = 0
-    for value in itertools.chain.from_iterable(array.ravel() for array in arrays if array.dtype == object):
-        try:
-            pixels = num_pixels(value)
-        except ValueError as error:
-            raise RequestError(str(error)) from error
-        if pixels > limits.pixels:
-            raise RequestError(f"An image has {pixels:,} pixels, the limit is {limits.pixels:,}.", _TOO_LARGE)
-        together += pixels
-        if together > limits.request_pixels:
-            raise RequestError(
-                f"The request's images have more than {limits.request_pixels:,} pixels. Send several requests.",
-                _TOO_LARGE,
-            )
+    try:
+        for pixels in num_pixels(values):
+            together += pixels
+            if pixels > limits.pixels:
+                raise RequestError(f"An image has {pixels:,} pixels, the limit is {limits.pixels:,}.", _TOO_LARGE)
+            if together > limits.request_pixels:
+                raise RequestError(
+                    f"The request's images have more than {limits.request_pixels:,} pixels. Send several requests.",
+                    _TOO_LARGE,
+                )
+    except ValueError as error:
+        raise RequestError(str(error)) from error
 
 
 def _size(signature: LoadedSignature, arrays: Mapping[str, np.ndarray]) -> int:

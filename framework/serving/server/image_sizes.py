@@ -1,8 +1,8 @@
 """How large images are, read from their headers: a few hundred bytes can ask a decoder for gigabytes.
 
 What a decoder skips is skipped here, too, or it could hide the header: stray bytes in a JPEG, unknown chunks of a PNG,
-the boxes around JPEG XL. So that this takes no longer than to read the request did, a file in more pieces than writers
-make is refused. BMP isn't among them, for TensorFlow checks its header against its length.
+the boxes around JPEG XL. So that this doesn't take much longer than to read the request did, files in more pieces than
+writers make are refused. BMP isn't among them, for TensorFlow checks its header against its length.
 """
 
 from __future__ import annotations
@@ -10,17 +10,32 @@ from __future__ import annotations
 import itertools
 import re
 import struct
-from collections.abc import Callable, Iterator
-
-import tensorflow as tf
-from google.protobuf import message
+from collections.abc import Callable, Iterator, Sequence
 
 from framework.media import image_kind
 
 _SMALLEST = 20  # bytes of a file with an image in it
-# A file may be in so many pieces, and one more for each so many bytes: writers fill JPEG's segments of up to 64 kB, and
-# GIF's blocks of up to 255 bytes.
-_PIECES, _SMALL_PIECE = 1_000, 32
+# The files of a request may be in so many pieces, and one more for each so many bytes: writers fill JPEG's segments of
+# up to 64 kB, and GIF's blocks of up to 255 bytes.
+_PIECES, _SMALL_PIECE = 20_000, 32
+_BEGINNING = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF|\xff\x0a|JXL ")
+# Fields of a proto that have no room for an image: varints, eight bytes, four, and less than an image has. Possessive
+# (++), or each of millions would be remembered.
+_KINDS_OF_FIELDS = (
+    (0, rb"[\x80-\xff]{0,9}[\0-\x7f]"),
+    (1, rb".{8}"),
+    (5, rb".{4}"),
+    (2, b"(?:%b)" % b"|".join(re.escape(bytes([size])) + b".{%d}" % size for size in range(_SMALLEST))),
+)
+_NO_ROOM = re.compile(
+    b"(?:%b)++"
+    % b"|".join(b"[%b]" % re.escape(bytes(range(8 + kind, 128, 8))) + content for kind, content in _KINDS_OF_FIELDS),
+    re.DOTALL,
+)
+_MOST_VARINT, _DEEPEST_GROUP = 10, 100  # bytes; more than these and protobuf gives up
+# Numbers of the fields around an image: features or context, feature, its value, bytes_list, value; and feature_lists,
+# feature_list, its value, feature, bytes_list, value.
+_PATHS = ((1, 1, 2, 1, 1), (2, 1, 2, 1, 1, 1))
 # Of JPEG: what begins a segment, start-of-frame markers (C4, C8 and CC among them are something else), and those
 # without a length.
 _MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
@@ -34,56 +49,97 @@ _JXL_BITS = (9, 13, 18, 30)
 _JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
-def num_pixels(value: bytes) -> int:
-    """The number of pixels of the image that `value` is, or of the largest one in the `tf.Example` that it is.
+def num_pixels(values: Sequence[bytes]) -> Iterator[int]:
+    """The number of pixels of each image among `values`, and of each in a `tf.Example` or `SequenceExample` among them.
 
-    0 where there is none, or none with a whole header: a decoder refuses that. Of an animated GIF all frames count,
-    for its decoder has all of them in memory at once.
+    0 where no whole header is found: a decoder refuses that. Of an animated GIF all frames count, for its decoder has
+    all of them in memory at once.
+
+    Args:
+        values: All that a request has; to look through them is limited in sum.
 
     Raises:
-        ValueError: The file is in so many pieces that looking for its header would keep others waiting.
+        ValueError: They are in so many pieces that looking for their headers would keep others waiting.
     """
-    return max(map(_num_pixels, _images(value)), default=0)
+    pieces = _pieces(sum(map(len, values)))
+    for image in itertools.chain.from_iterable(_images(value, pieces) for value in values):
+        reader = _reader(image)
+        try:
+            yield reader(image, pieces) if reader is not None else 0
+        except (struct.error, IndexError):  # it ends too early
+            yield 0
 
 
-def _images(value: bytes) -> Iterator[bytes]:
+def _pieces(size: int) -> Iterator[None]:
+    """Goes round as often as files of so many bytes together may have segments, chunks, blocks, boxes and fields."""
+    yield from itertools.repeat(None, _PIECES + size // _SMALL_PIECE)
+    raise ValueError(
+        f"Images are in too many pieces to find their sizes, of less than {_SMALL_PIECE} bytes. Encode them anew, or "
+        "send several requests."
+    )
+
+
+def _reader(value: bytes) -> Callable[[bytes, Iterator[None]], int] | None:
+    return _READERS.get(image_kind(value[:16]) or "")
+
+
+def _images(value: bytes, pieces: Iterator[None]) -> Iterator[bytes]:
     if len(value) < _SMALLEST:
         return
     if _reader(value) is not None:
         yield value
+    elif _BEGINNING.search(value):
+        for path in _PATHS:
+            yield from _within(value, 0, len(value), path, pieces)
+
+
+def _within(value: bytes, place: int, end: int, path: Sequence[int], pieces: Iterator[None]) -> Iterator[bytes]:
+    """What lies at the end of a path of fields in a serialized message, `value[place:end]`.
+
+    Not by protobuf's own classes: they make an object of each empty field of two bytes, and take minutes for megabytes
+    of them.
+    """
+    if not path:
+        yield value[place:end]
         return
-    try:  # a tf.Example is a SequenceExample with nothing but a context
-        example = tf.train.SequenceExample.FromString(value)
-    except message.DecodeError:
-        return
-    lists = [feature for found in example.feature_lists.feature_list.values() for feature in found.feature]
-    for feature in (*example.context.feature.values(), *lists):
-        yield from feature.bytes_list.value
+    groups = 0
+    while place < end:
+        if passed := _NO_ROOM.match(value, place, end):
+            place = passed.end()
+            continue
+        next(pieces)
+        try:
+            tag, place = _varint(value, place)
+            number, kind = (tag & 0xFFFFFFFF) >> 3, tag & 7
+            size, content = _varint(value, place) if kind in (0, 2) else ({1: 8, 5: 4}.get(kind, 0), place)
+        except IndexError:
+            return
+        place = content if kind == 0 else content + size
+        groups += {3: 1, 4: -1}.get(kind, 0)  # whose fields are taken for those of the message
+        if number == 0 or kind > 5 or place > end or not 0 <= groups <= _DEEPEST_GROUP:
+            return  # as whoever parses it gives up
+        if kind == 2 and number == path[0]:
+            yield from _within(value, content, place, path[1:], pieces)
 
 
-def _num_pixels(value: bytes) -> int:
-    reader = _reader(value)
-    try:
-        return reader(value) if reader is not None else 0
-    except (struct.error, IndexError):  # it ends too early
-        return 0
+def _varint(value: bytes, place: int) -> tuple[int, int]:
+    """A number of seven bits a byte, and where it ends.
+
+    Raises:
+        IndexError: It doesn't end.
+    """
+    number = 0
+    for index in range(_MOST_VARINT):
+        byte = value[place + index]
+        number |= (byte & 0x7F) << 7 * index
+        if byte < 0x80:
+            return number, place + index + 1
+    raise IndexError
 
 
-def _reader(value: bytes) -> Callable[[bytes], int] | None:
-    return _READERS.get(image_kind(value[:16]) or "")
-
-
-def _pieces(value: bytes) -> Iterator[None]:
-    """Goes round as often as a file of this length may have segments, chunks, blocks or boxes, and no further."""
-    yield from itertools.repeat(None, _PIECES + len(value) // _SMALL_PIECE)
-    raise ValueError(
-        f"An image of {len(value):,} bytes is in too many pieces, of less than {_SMALL_PIECE} bytes. Encode it anew."
-    )
-
-
-def _jpeg(value: bytes) -> int:
+def _jpeg(value: bytes, pieces: Iterator[None]) -> int:
     place = 2
-    for _ in _pieces(value):
+    for _ in pieces:
         marker = _MARKER.search(value, place)
         if marker is None:
             break
@@ -97,9 +153,9 @@ def _jpeg(value: bytes) -> int:
     return 0
 
 
-def _png(value: bytes) -> int:
+def _png(value: bytes, pieces: Iterator[None]) -> int:
     place = 8
-    for _ in _pieces(value):
+    for _ in pieces:
         if value[place + 4 : place + 8] == b"IHDR":
             break
         place += 12 + struct.unpack_from(">I", value, place)[0]
@@ -107,9 +163,8 @@ def _png(value: bytes) -> int:
     return width * height
 
 
-def _gif(value: bytes) -> int:
+def _gif(value: bytes, pieces: Iterator[None]) -> int:
     frames, width, height = 0, 0, 0
-    pieces = _pieces(value)
     try:
         place = 13 + _gif_colors(value[10])
         while (kind := value[place]) in (_GIF_IMAGE, _GIF_EXTENSION):
@@ -134,7 +189,7 @@ def _gif_colors(flags: int) -> int:
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
-def _webp(value: bytes) -> int:
+def _webp(value: bytes, pieces: Iterator[None]) -> int:
     kind = value[8:16]
     if kind == b"WEBPVP8X":
         return (int.from_bytes(value[24:27], "little") + 1) * (int.from_bytes(value[27:30], "little") + 1)
@@ -147,14 +202,14 @@ def _webp(value: bytes) -> int:
     return 0
 
 
-def _jpeg_xl(value: bytes) -> int:
-    return _jpeg_xl_codestream(value if value.startswith(_JXL_CODESTREAM) else _jpeg_xl_beginning(value))
+def _jpeg_xl(value: bytes, pieces: Iterator[None]) -> int:
+    return _jpeg_xl_codestream(value if value.startswith(_JXL_CODESTREAM) else _jpeg_xl_beginning(value, pieces))
 
 
-def _jpeg_xl_beginning(value: bytes) -> bytes:
+def _jpeg_xl_beginning(value: bytes, pieces: Iterator[None]) -> bytes:
     """The first bytes of the codestream in a container."""
     stream, place = b"", _JXL_SIGNATURE
-    for _ in _pieces(value):
+    for _ in pieces:
         if len(stream) >= _JXL_HEADER or place >= len(value):
             break
         size, kind = struct.unpack_from(">I4s", value, place)
@@ -191,7 +246,7 @@ def _jpeg_xl_codestream(value: bytes) -> int:
     return height * numerator // denominator * height
 
 
-_READERS: dict[str, Callable[[bytes], int]] = {
+_READERS: dict[str, Callable[[bytes, Iterator[None]], int]] = {
     "JPEG": _jpeg,
     "PNG": _png,
     "GIF": _gif,

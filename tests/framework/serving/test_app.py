@@ -324,10 +324,10 @@ def test_many_images_of_one_request(arithmetic):
 
 
 def test_an_image_in_too_many_pieces(arithmetic):
-    image = {"b64": base64.b64encode(b"\xff\xd8" + b"\xff\xe1\x00\x02" * 2000).decode()}
+    image = {"b64": base64.b64encode(b"\xff\xd8" + b"\xff\xe1\x00\x02" * 30_000).decode()}
     (answer,) = ask(arithmetic, ("POST", "/v1/models/m:predict", {"signature_name": "encoded", "instances": [image]}))
     assert answer[0] == 400
-    assert answer[1]["error"].startswith("An image of 8,002 bytes is in too many pieces")
+    assert answer[1]["error"].startswith("Images are in too many pieces to find their sizes")
 
 
 @pytest.mark.parametrize("module", ["starlette.applications", "prometheus_client"])
