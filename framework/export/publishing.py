@@ -9,6 +9,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from absl import logging
+
 from framework import files
 from framework.data.phases import TRAIN, VALIDATION
 from framework.data.pipeline import Pipeline
@@ -90,8 +92,8 @@ def _converted(
         phase = VALIDATION if pipeline.has(VALIDATION) else TRAIN
         gate = pipeline_gate(pipeline, phase=phase, max_drop=exports.format_max_drop)
     results = convert_all(directory, exports.formats, representative=examples, gate=gate, interrupted=interrupted)
+    refused = {name: str(error) for name, error in results.items() if isinstance(error, FormatError)}
+    for name, error in refused.items():
+        logging.warning("The export is published without the format %r. %s", name, error)
     rows = measure_formats(directory, examples=examples)
-    return {
-        "formats": [dataclasses.asdict(row) for row in rows],
-        "formats_refused": {name: str(error) for name, error in results.items() if isinstance(error, FormatError)},
-    }
+    return {"formats": [dataclasses.asdict(row) for row in rows], "formats_refused": refused}

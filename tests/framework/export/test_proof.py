@@ -24,8 +24,10 @@ from framework.export import (
     Slice,
     fresh_process,
     list_versions,
+    publishing,
     read_manifest,
 )
+from framework.export.formats import FormatError
 from framework.export.fresh_process import RefusedError
 from framework.export.held_out import Requests, make_request, stored_examples
 from framework.export.manifest import schema
@@ -340,6 +342,16 @@ def test_another_format_is_made_before_the_export_is_published(pipeline, tmp_pat
     assert [row["format"] for row in manifest["formats"]] == ["saved_model", "frozen"]
     assert (path / "formats" / "frozen" / "frozen_graph.pb").exists()
     assert "## Formats" in (path / "model_card.md").read_text()
+
+
+def test_a_format_that_cannot_be_had_is_a_warning(pipeline, tmp_path, monkeypatch, caplog):
+    _, exporter = make(pipeline, exports=Exports(formats=("onnx",)))
+    refused = FormatError("onnx", "It has the operations Odd, which the format doesn't know.")
+    monkeypatch.setattr(publishing, "convert_all", lambda *arguments, **named: {"onnx": refused})
+    staged = exporter.stage(tmp_path)
+    prove(exporter, staged)
+    assert read_manifest(staged.target)["formats_refused"] == {"onnx": str(refused)}
+    assert f"published without the format 'onnx'. {refused}" in caplog.text
 
 
 def test_thresholds_are_those_of_the_task_and_its_heads():
