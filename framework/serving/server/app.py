@@ -139,8 +139,9 @@ class Server:
 
         def give_up() -> None:
             nonlocal has_hung_up
-            has_hung_up = True
-            waiting.reschedule(0.0)
+            if not waiting.expired():
+                has_hung_up = True
+                waiting.reschedule(0.0)
 
         try:
             async with asyncio.timeout(self._limits.timeout_secs) as waiting:

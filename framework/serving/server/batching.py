@@ -93,7 +93,11 @@ class Batcher:
         self._waiting.append(request)
         self._waiting_size += size
         self._start(loop)
-        return await request.answer
+        try:
+            return await request.answer
+        finally:
+            if request.answer.cancelled():
+                self._forget_cancelled()
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Starts what may start now, and comes back when the rest may."""
@@ -122,19 +126,23 @@ class Batcher:
 
     def _take(self) -> list[_Request]:
         """The request that waits longest and those that can be joined to it; who gave up waiting is left out."""
-        waiting = [request for request in self._waiting if not request.answer.done()]
+        self._forget_cancelled()  # whose own task may come to it later
         batch: list[_Request] = []
         rest: collections.deque[_Request] = collections.deque()
         size = 0
-        for request in waiting:
+        for request in self._waiting:
             if not batch or (request.key == batch[0].key and size + request.size <= self._batching.max_size):
                 batch.append(request)
                 size += request.size
             else:
                 rest.append(request)
         self._waiting = rest
-        self._waiting_size = sum(request.size for request in rest)
+        self._waiting_size -= size
         return batch
+
+    def _forget_cancelled(self) -> None:
+        self._waiting = collections.deque(request for request in self._waiting if not request.answer.cancelled())
+        self._waiting_size = sum(request.size for request in self._waiting)
 
     def _finish(
         self, loop: asyncio.AbstractEventLoop, batch: Sequence[_Request], done: asyncio.Future[list[Arrays | Exception]]

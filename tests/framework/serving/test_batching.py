@@ -2,7 +2,9 @@
 
 import asyncio
 import concurrent.futures
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -35,7 +37,7 @@ class Doubled:
 
 
 def serve(scenario, run, **batching):
-    """Runs `await scenario(submit, batcher)`, where submit takes numbers and returns a task with their doubles."""
+    """Runs `await scenario(submit)`, where submit takes numbers and returns a task with their doubles."""
 
     async def main():
         with concurrent.futures.ThreadPoolExecutor(4) as executor:
@@ -239,6 +241,32 @@ def test_who_gives_up_is_not_computed_for():
 
     assert serve(scenario, run, in_flight=1, max_delay_secs=0.0)[0] == ([0], [4])
     assert [call["x"] for call in run.calls] == [[0], [2]]
+
+
+def test_who_gives_up_is_forgotten_at_once():
+    """Or whoever asks and hangs up again and again would fill the memory while one call takes its time."""
+    run = Doubled(held=True)
+
+    async def main():
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            batcher = Batcher(run, executor, Batching(in_flight=1))
+            first = asyncio.create_task(batcher.submit({"x": np.zeros(1)}, 1))
+            await entered(run)
+            x = np.ones(3)
+            given_up, reference = asyncio.create_task(batcher.submit({"x": x}, 3)), weakref.ref(x)
+            del x
+            await settle()
+            was_there = reference() is not None
+            given_up.cancel()
+            await asyncio.wait([given_up])
+            del given_up
+            gc.collect()
+            is_there = reference() is not None
+            run.release()
+            await first
+            return was_there, is_there
+
+    assert asyncio.run(main()) == (True, False)
 
 
 def test_who_gives_up_while_it_is_computed():
