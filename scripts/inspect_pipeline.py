@@ -27,7 +27,7 @@ from absl import flags as absl_flags
 import framework
 from framework import files, tasks
 from framework.data.bad_examples import BadExample, count_kinds
-from framework.data.checking import skipped_examples
+from framework.data.checking import naming_bad_examples, skipped_examples
 from framework.data.contract import categories, compare_profiles
 from framework.data.evaluate import eval_dataset
 from framework.data.phases import PHASES, TRAIN
@@ -65,6 +65,7 @@ def define_flags(flags: command_line.Flags) -> None:
         flags.value("seconds", float, 2.0, f"Of each of the benchmark's {_ROUNDS} rounds, of which the median counts.")
 
 
+@naming_bad_examples()
 def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
     command_line.require(values, "pipeline", hint="scripts/train.py --list shows what there is.")
     command_line.import_own(values)

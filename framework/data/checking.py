@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -181,6 +182,21 @@ def _label_fault(pipeline: Pipeline, phase: str, example: Example) -> tuple[str,
     except ValueError as error:
         return "label out of range", str(error)
     return None
+
+
+@contextlib.contextmanager
+def naming_bad_examples() -> Iterator[None]:
+    """Of a bad example that comes up while a tf.data pipeline runs only says what it is and where it lies.
+
+    Raises:
+        BadExampleError: There is one.
+    """
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        if BadExampleError.__name__ not in error.message:
+            raise
+        raise BadExampleError(f"{explain(error)}. BadExamples(on_error='skip') leaves such examples out.") from error
 
 
 def explain(error: Exception) -> str:

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from framework.building import build_model
 from framework.callbacks.history import read_history
+from framework.data.checking import naming_bad_examples
 from framework.data.evaluate import eval_dataset
 from framework.data.phases import TEST
 from framework.data.pipeline import Pipeline
@@ -61,10 +62,11 @@ class Run:
             batch_size: Doesn't change the result, only speed and memory.
 
         Raises:
-            ValueError: The pipeline has no such split.
+            ValueError: The pipeline has no such split, or a bad example in it (a `BadExampleError`).
         """
         dataset = eval_dataset(self.pipeline, phase, batch_size=batch_size or self.batch_size)
-        return self.model.evaluate(dataset, return_dict=True, verbose=0)
+        with naming_bad_examples():
+            return self.model.evaluate(dataset, return_dict=True, verbose=0)
 
     def predict(self, features: Any, *, batch_size: int | None = None) -> dict[str, np.ndarray]:
         """What the export's `serving_default` answers, from the live model.

@@ -20,8 +20,8 @@ from framework.callbacks.export_best import ExportBest
 from framework.callbacks.history import WriteHistory
 from framework.callbacks.non_finite import NonFiniteLossError, StopOnNonFinite
 from framework.callbacks.report_skipped import ReportSkipped
-from framework.data.bad_examples import BadExampleError, count_kinds
-from framework.data.checking import explain
+from framework.data.bad_examples import count_kinds
+from framework.data.checking import naming_bad_examples
 from framework.data.evaluate import eval_dataset
 from framework.data.phases import TRAIN, VALIDATION
 from framework.data.pipeline import Pipeline
@@ -234,14 +234,8 @@ class Trainer:
             epochs=self.epochs,
             verbose=verbose,
         )
-        try:
+        with naming_bad_examples():
             self._keras_fit(listed, start, snapshot, verbose)
-        except tf.errors.InvalidArgumentError as error:
-            if BadExampleError.__name__ not in error.message:
-                raise
-            raise BadExampleError(
-                f"{explain(error)}. BadExamples(on_error='skip') leaves such examples out."
-            ) from error
 
     def _keras_fit(
         self,

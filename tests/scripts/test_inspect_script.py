@@ -54,6 +54,20 @@ def test_severe_differences_are_an_exit_code(run_script, trained):
     assert "note image a new feature nothing by this name" in lines
 
 
+def test_a_bad_example_is_a_message(run_script, tmp_path):
+    for name in ("dark", "light"):
+        (tmp_path / name).mkdir()
+        for index in range(4):
+            content = tf.io.encode_jpeg(np.full((9, 9, 3), 30 + index, np.uint8)).numpy()
+            (tmp_path / name / f"{index}.jpg").write_bytes(content[: len(content) // 2])
+    options = ["--option", f"path={tmp_path}", "--option", "validation=0", "--option", "test=0", "--option", "size=8"]
+    code, _, err = run_script("inspect_pipeline", "--pipeline=image_folder", "--batch_size=8", *options)
+    assert code == 2
+    assert "error: " in err
+    assert ".jpg: undecodable image (feature 'image'). BadExamples(on_error='skip') leaves such examples out." in err
+    assert "Traceback" not in err
+
+
 def test_a_run_without_a_profile_is_named(run_script, tmp_path):
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "manifest.json").write_text("{}")

@@ -224,9 +224,9 @@ def test_a_cache_and_an_export_of_what_clients_send(folder, tmp_path):
     assert {"serialized", "encoded"} <= set(read_manifest(run.export_dir)["signatures"])
 
 
-def half_a_jpeg(folder):
-    """Cuts a JPEG of the training split short; its place."""
-    source = pipeline_of(folder).source("train")
+def half_a_jpeg(folder, phase="train"):
+    """Cuts a JPEG of a split short; its place."""
+    source = pipeline_of(folder).source(phase)
     places = [source.place(index) for index in range(source.num_examples)]
     place = next(place for place in places if place.endswith(".JPG"))
     content = (folder / place).read_bytes()
@@ -241,6 +241,21 @@ def test_half_an_image_is_named(spoilt, cache):
     pipeline = pipeline_of(spoilt, cache=cache)  # its beginning is all right
     with pytest.raises(tf.errors.OpError, match=f"{place}: undecodable image"):
         training(pipeline)
+
+
+def test_an_evaluation_names_half_an_image(spoilt, tmp_path):
+    run = framework.fit(
+        "small_cnn",
+        "image_folder",
+        pipeline_options={"path": str(spoilt), "size": SIZE},
+        run_dir=tmp_path / "run",
+        epochs=1,
+        batch_size=8,
+        hparams={"width": 4, "hidden": 8},
+    )
+    place = half_a_jpeg(spoilt, "test")
+    with pytest.raises(BadExampleError, match=rf"^{place}: undecodable image .*on_error='skip'"):
+        run.evaluate("test")
 
 
 @pytest.mark.parametrize("cache", [None, "memory"])
