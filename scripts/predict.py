@@ -5,11 +5,11 @@
     python scripts/predict.py --export=runs/wine --input=- --format=jsonl --output=answers.csv < wines.jsonl
     python scripts/predict.py --export=runs/wine --input='data/test-*.tfrecord' --output=answers.jsonl
 
---export takes a SavedModel, a directory of versions or a run directory; of several versions the best is asked, else
-the newest. CSV has a header; JSON lines are {feature: value}; an .npz file has arrays [examples, ...] by feature name;
-records are TFRecord files of tf.Example protos. All but .npz are read as they are answered, whatever their size. A
-table that a model was trained on can be sent to it as it is: with its names of columns, further columns, missing values
-and paths of images.
+--export takes a SavedModel, a directory of versions or a run directory; of several versions the promoted one is asked,
+else the best, else the newest. CSV has a header; JSON lines are {feature: value}; an .npz file has arrays [examples,
+...] by feature name; records are TFRecord files of tf.Example protos. All but .npz are read as they are answered,
+whatever their size. A table that a model was trained on can be sent to it as it is: with its names of columns, further
+columns, missing values and paths of images.
 """
 
 import contextlib

@@ -7,16 +7,17 @@ import pathlib
 import re
 
 from framework import files
-from framework.export.versions import BEST
+from framework.export.versions import BEST, promoted_versions
 
 SAVED_MODEL = "saved_model.pb"
 _LARGEST = 2**63 - 1
 
 
 def find_export(path: str | os.PathLike) -> pathlib.Path:
-    """The SavedModel at `path`: itself, the best of the versions in it, or that of the run that it is.
+    """The SavedModel at `path`: itself, one of the versions in it, or of those of the run that it is.
 
-    The best is the one that `best.json` names; where there is none, or its version is gone, the newest.
+    Of versions it is the one that a person promoted, which is served too; else the best, which `best.json` names; where
+    there is none, or its version is gone, the newest.
 
     Args:
         path: A SavedModel, a directory of versions, or a run directory.
@@ -34,7 +35,8 @@ def find_export(path: str | os.PathLike) -> pathlib.Path:
             if (directory / SAVED_MODEL).is_file()
         }
         if versions:
-            return versions.get(best_version(base), versions[max(versions)])
+            promoted = max(versions.keys() & promoted_versions(base), default=None)
+            return versions.get(best_version(base) if promoted is None else promoted, versions[max(versions)])
     raise FileNotFoundError(
         f"There is no SavedModel in {path}: expected {SAVED_MODEL}, versions such as {path / '1'}, or a run's "
         f"{path / 'export'}."

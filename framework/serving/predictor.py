@@ -159,7 +159,8 @@ def load_export(path: str | os.PathLike, *, batch_size: int = _BATCH_SIZE) -> Pr
     """Loads an export into this process, or any SavedModel with signatures.
 
     Args:
-        path: A SavedModel, a directory of versions (the best is taken, else the newest) or a run directory.
+        path: A SavedModel, a directory of versions (the promoted one is taken, else the best, else the newest) or a
+            run directory.
         batch_size: The largest number of examples in one call of TensorFlow; larger batches are split and joined.
 
     Returns:

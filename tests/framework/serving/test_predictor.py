@@ -16,7 +16,7 @@ import tensorflow as tf
 from saved_models import NAMES
 
 import framework
-from framework.export import Exporter
+from framework.export import Exporter, promote, roll_back
 from framework.serving import Predictor, find_export, signatures
 from framework.serving.images import read_image
 
@@ -340,6 +340,20 @@ def test_which_version_is_taken(tmp_path, small):
         (base / "best.json").write_text(damaged)
         assert find_export(base) == base / "10"
     assert find_export(base / "2") == base / "2"
+
+
+def test_what_a_person_promoted_goes_before_the_best(tmp_path, small):
+    for version in ("1", "2", "1700000000"):  # the last is somebody else's, named by the time
+        shutil.copytree(small, tmp_path / version)
+    (tmp_path / "best.json").write_text('{"version": 2}')
+    assert find_export(tmp_path) == tmp_path / "2"
+    shutil.rmtree(tmp_path / "1700000000")
+    manifest = {"version": 1, "epoch": 0, "step": 1, "metrics": {}}
+    (tmp_path / "1" / "manifest.json").write_text(json.dumps(manifest))
+    served = promote(tmp_path, 1)
+    assert find_export(tmp_path) == tmp_path / str(served)
+    roll_back(tmp_path)
+    assert find_export(tmp_path) == tmp_path / "2"
 
 
 def test_no_export(tmp_path):
