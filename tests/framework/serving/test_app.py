@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gc
 import gzip
 import json
 import os
@@ -291,6 +292,26 @@ def test_limits(arithmetic):
     assert serve(scenario, ServedModel("m", arithmetic), limits=Limits(pending_bytes=10))[0] == 503
     with pytest.raises(ValueError, match="Limits must be positive"):
         Limits(examples=0)
+
+
+def test_many_lists_set_off_no_collections(arithmetic):
+    """Each hundreds of them would, and each collection looks through those that are there."""
+    body = b'{"signature_name": "reversed", "instances": [' + b"[]," * 100_000 + b"[1]]}"
+    collections = []
+
+    def count(phase, info):
+        collections.append(phase)
+
+    async def scenario(client):
+        gc.callbacks.append(count)
+        try:
+            response = await client.post("/v1/models/m:predict", content=body)
+        finally:
+            gc.callbacks.remove(count)
+        return response.status_code, gc.isenabled()
+
+    assert serve(scenario, ServedModel("m", arithmetic)) == (400, True)
+    assert len(collections) < 50
 
 
 def test_a_request_that_takes_too_long(arithmetic):
