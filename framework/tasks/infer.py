@@ -18,7 +18,8 @@ def infer_task(labels: np.ndarray) -> Task:
         labels: `[examples]` or `[examples, values]`, of the training split.
 
     Raises:
-        ValueError: There are none, or integer labels that look like no class ids: negative, or 10,000 and more.
+        ValueError: There are none, integer labels that look like no class ids (negative, or 10,000 and more), or rows
+            of floats of which one is 1 and the others 0: one-hot classes, which would be taken for amounts.
         TypeError: Labels of another kind.
     """
     labels = np.asarray(labels)
@@ -36,6 +37,15 @@ def infer_task(labels: np.ndarray) -> Task:
                 "(Regression() for counts or amounts, Classification(num_classes) otherwise)."
             )
         return Classification(max(int(labels.max()) + 1, 2))
+    if kind == "f" and labels.ndim == 2 and labels.shape[1] > 1 and _is_one_hot(labels):
+        raise ValueError(
+            f"Labels of shape {labels.shape} look like one-hot classes. Give their ids instead, labels.argmax(axis=1), "
+            f"or task= (Regression({labels.shape[1]}) for amounts)."
+        )
     if kind == "f":
         return Regression(1 if labels.ndim == 1 else labels.shape[1])
     raise TypeError(f"No task fits labels of dtype {labels.dtype} and shape {labels.shape}. Give task=.")
+
+
+def _is_one_hot(rows: np.ndarray) -> bool:
+    return bool(np.isin(rows, (0, 1)).all() and (rows.sum(axis=1) == 1).all())

@@ -32,6 +32,13 @@ def test_integers_that_are_no_class_ids_are_refused(labels, low, high):
         infer_task(labels)
 
 
+def test_one_hot_classes_aren_t_taken_for_amounts():
+    with pytest.raises(ValueError, match=r"shape \(3, 2\) look like one-hot classes\. Give .*argmax\(axis=1\)"):
+        infer_task(np.eye(2, dtype=np.float32)[[0, 1, 1]])
+    assert infer_task([[1.0, 0.0], [1.0, 1.0]]) == Regression(2)
+    assert infer_task([[1.0], [1.0]]) == Regression(1)
+
+
 @pytest.mark.parametrize("labels", [["a", "b"], [[0, 1], [2, 3]], [1j], np.zeros((2, 2, 2), int)])
 def test_other_labels_need_a_task(labels):
     with pytest.raises(TypeError, match=r"No task fits labels of dtype .* and shape .*\. Give task="):
