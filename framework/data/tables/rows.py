@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -181,6 +182,8 @@ def _check_left_out(left_out: Sequence[BadExample], seen: int, policy: BadExampl
     more = f"\n  and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
     message = f"{len(left_out)} of {seen} rows can't be used ({counted}):{shown}{more}\n"
     if policy.on_error == "raise":
+        if any(re.search(r"'-?[\d.]*\d,\d+' isn't a number", example.reason) for example in left_out):
+            message += "Numbers with a decimal comma: give path= what pandas.read_csv(..., decimal=',') returns. Or: "
         raise BadExampleError(
             f"{message}Repair them, say what a column is (types=) or which words stand for a missing value (missing=), "
             "or leave them out with on_error='skip'."

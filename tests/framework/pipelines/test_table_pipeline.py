@@ -242,6 +242,14 @@ x,Rome,True,2024-01-01,no
 """
 
 
+def test_of_decimal_commas_is_said_what_to_do(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("price;kind\n" + "".join(f"{n},5;{'ab'[n % 2]}\n" for n in range(40)), encoding="utf-8")
+    with pytest.raises(BadExampleError, match=r"'0,5' isn't a number[\s\S]*pandas\.read_csv\(\.\.\., decimal=','\)"):
+        framework.get_pipeline("table")(str(path), "kind", types={"price": "numeric"})
+    framework.get_pipeline("table")(pd.read_csv(path, sep=";", decimal=","), "kind")
+
+
 def test_bad_rows_are_named_or_skipped(tmp_path, csv):
     path = tmp_path / "a.csv"
     path.write_text(pathlib.Path(csv).read_text(encoding="utf-8") + BAD, encoding="utf-8")
@@ -255,6 +263,7 @@ def test_bad_rows_are_named_or_skipped(tmp_path, csv):
         f"{path}, line 126: missing label (column 'label' has none)",
     ):
         assert expected in str(error.value)
+    assert "decimal" not in str(error.value)
     with pytest.raises(BadExampleError, match=r"At most a share of 0\.01 is skipped"):
         table(str(path), on_error="skip")
     pipeline = table(str(path), on_error="skip", max_bad_share=0.05)
