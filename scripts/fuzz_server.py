@@ -299,8 +299,8 @@ async def send(app: Any, request: Request) -> tuple[int, bytes]:
     messages: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
-        if not pieces:
-            return {"type": "http.disconnect"}
+        if not pieces:  # it waits for its answer
+            await asyncio.Event().wait()
         return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
 
     async def collect(message: dict[str, Any]) -> None:
