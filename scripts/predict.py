@@ -43,6 +43,7 @@ _READERS = {
     "npz": read_examples.read_npz,
 }
 _FORMATS = (*_READERS, "records")
+_PLACE = "file"  # what is written beside the outputs of an image
 Batch = tuple[list[str], dict[str, np.ndarray]]
 
 
@@ -62,7 +63,11 @@ def define_flags(flags: command_line.Flags) -> None:
     with flags.heading("What comes out"):
         flags.text("output", "-", "A file, or - for standard output.")
         flags.choice("output_format", write_predictions.FORMATS, None, "By default csv for *.csv, else jsonl.")
-        flags.text("outputs", None, "Names of outputs, separated by commas; by default all of them.")
+        flags.text(
+            "outputs",
+            None,
+            "Names of outputs, separated by commas; by default all of them. Of images there is the file, too.",
+        )
 
 
 def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
@@ -76,7 +81,7 @@ def main(values: absl_flags.FlagValues, arguments: list[str]) -> None:
     signature = predictor(values.signature or default_signature(predictor, kind))
     if signature.features is None:
         raise UsageError(f"Examples need a signature whose inputs have a batch axis of any length, not {signature}.")
-    names = choose_outputs(signature, values.outputs)
+    names = choose_outputs(signature, values.outputs, with_places=kind == "images")
     check_output(values.output, arguments or tf.io.gfile.glob(values.input or "-"))
     with contextlib.ExitStack() as stack:
         tables = TrainedTables.of(predictor.manifest)
@@ -114,21 +119,20 @@ def default_signature(predictor: Predictor, kind: str) -> str:
     return SERIALIZED if kind == "records" and SERIALIZED in predictor.signatures else DEFAULT
 
 
-def choose_outputs(signature: LoadedSignature, wanted: str | None) -> list[str]:
-    """The outputs to write, in order.
+def choose_outputs(signature: LoadedSignature, wanted: str | None, *, with_places: bool = False) -> list[str]:
+    """The outputs to write, in order; with places, `file` before those of the signature.
 
     Raises:
         UsageError: The signature has no such output, or it is of complex numbers.
     """
-    known = list(signature.outputs)
+    known = list(dict.fromkeys([*([_PLACE] if with_places else []), *signature.outputs]))
     names = [name.strip() for name in wanted.split(",")] if wanted else known
     for name in names:
         if name not in known:
             raise UsageError(
                 f"The signature has no output {name!r}.{did_you_mean(name, known)} It has: {', '.join(known)}."
             )
-        dtype = signature.outputs[name].dtype
-        if dtype.is_complex:
+        if name in signature.outputs and (dtype := signature.outputs[name].dtype).is_complex:
             raise UsageError(
                 f"The output {name!r} is {dtype.name}, which can't be written. Choose others by --outputs, of "
                 f"{', '.join(known)}."
@@ -192,7 +196,7 @@ def ask(
         UsageError: The signature refuses an example.
     """
     for places, batch in fed:
-        answers = answer(signature, places, batch)
+        answers = {_PLACE: np.array(places, object), **answer(signature, places, batch)}
         for name in names:
             if answers[name].shape[:1] != (len(places),):
                 raise UsageError(

@@ -75,8 +75,12 @@ def check_examples(
     return bad
 
 
-def skipped_examples(pipeline: Pipeline) -> dict[str, list[BadExample]]:
-    """Looks through every split of a pipeline that skips bad examples.
+def skipped_examples(pipeline: Pipeline, phases: Sequence[str] = PHASES) -> dict[str, list[BadExample]]:
+    """Looks through the splits of a pipeline that skips bad examples.
+
+    Args:
+        pipeline: Whose.
+        phases: Which splits; those that the pipeline hasn't are passed over.
 
     Returns:
         The bad ones by phase, of splits that have some.
@@ -85,7 +89,7 @@ def skipped_examples(pipeline: Pipeline) -> dict[str, list[BadExample]]:
         BadExampleError: They are a larger share of a split than `bad_examples.max_share`.
     """
     found = {}
-    for phase in PHASES:
+    for phase in phases:
         if not pipeline.has(phase):
             continue
         total = pipeline.require_source(phase).num_examples

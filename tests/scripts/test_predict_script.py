@@ -350,10 +350,13 @@ def _write_images(directory, shape=(2, 3, 1)):
 
 
 def test_images(predict, toy, tmp_path):
-    code, lines, err = predict(f"--export={toy}", "--signature=images", *_write_images(tmp_path))
+    paths = _write_images(tmp_path)
+    code, lines, err = predict(f"--export={toy}", "--signature=images", *paths)
     assert code == 0, err
-    assert json.loads(lines[0]) == {"mean": 2.5}
-    assert json.loads(lines[1])["mean"] == pytest.approx(2.5, abs=1)
+    assert json.loads(lines[0]) == {"file": paths[0], "mean": 2.5}
+    assert json.loads(lines[1]) == {"file": paths[1], "mean": pytest.approx(2.5, abs=1)}
+    for outputs, line in (("mean", '{"mean": 2.5}'), ("mean,file", f'{{"mean": 2.5, "file": "{paths[0]}"}}')):
+        assert predict(f"--export={toy}", "--signature=images", f"--outputs={outputs}", paths[0])[1] == [line]
 
 
 def test_images_as_bytes(predict, toy, tmp_path):

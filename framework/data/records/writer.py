@@ -7,6 +7,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from absl import logging
+
+from framework.data.bad_examples import count_kinds
+from framework.data.checking import skipped_examples
 from framework.data.phases import PHASES, TRAIN, check_phase
 from framework.data.pipeline import Pipeline
 from framework.data.records.feed import Feed, IterableFeed, SourceFeed
@@ -83,6 +87,8 @@ def write_pipeline(
 ) -> Sidecar:
     """Writes the examples of a pipeline as they lie in its sources: neither decoded nor augmented nor preprocessed.
 
+    Of a pipeline that skips bad examples they are found first, and left out.
+
     Args:
         pipeline: Whose task is written down too; if the task depends on statistics, it must have learned them.
         directory: See `write`.
@@ -95,11 +101,14 @@ def write_pipeline(
     Raises:
         FileExistsError: See `write`.
         ValueError: The pipeline has none of these splits.
+        BadExampleError: More are bad than the pipeline allows to skip.
     """
     layout = layout or Layout()
     present = [phase for phase in phases if pipeline.has(phase)]
     if not present:
         raise ValueError(f"{pipeline.name} has none of the splits {list(phases)}.")
+    if pipeline.bad_examples.on_error == "skip" and not pipeline.skipped:
+        pipeline = _without_bad(pipeline, present)
     feeds = {phase: SourceFeed(pipeline.require_source(phase), pipeline.features, kind) for phase in present}
     most = max(feed.num_examples for feed in feeds.values())
     about = {"task": pipeline.task.describe(), "made_from": made_from}
@@ -108,3 +117,11 @@ def write_pipeline(
         writer = SplitWriter(feed, directory, phase, dataclasses.replace(layout, shards=shards), on_written)
         sidecar = writer.write(about)
     return sidecar
+
+
+def _without_bad(pipeline: Pipeline, phases: Sequence[str]) -> Pipeline:
+    found = skipped_examples(pipeline, phases)
+    for phase, bad in found.items():
+        kinds = ", ".join(f"{count} {kind}" for kind, count in count_kinds(bad).items())
+        logging.warning("%d examples of the %s split are left out: %s. The first: %s", len(bad), phase, kinds, bad[0])
+    return pipeline.without_bad({phase: [example.index for example in bad] for phase, bad in found.items()})

@@ -9,7 +9,8 @@ import tensorflow as tf
 import framework
 from framework import Feature, tasks
 from framework.data import records
-from framework.data.checking import skipped_examples
+from framework.data.bad_examples import BadExampleError
+from framework.data.checking import check_examples, skipped_examples
 from framework.data.evaluate import eval_dataset
 from framework.data.sources import ArraySource
 from framework.data.train import Position, train_dataset
@@ -209,6 +210,30 @@ def test_bad_records_are_left_out_where_that_is_wanted(directory, tmp_path):
     clean = pipeline.without_bad({phase: [bad.index for bad in found[phase]] for phase in found})
     batches = eval_dataset(clean, "train", batch_size=500)
     assert sum(len(labels) for _, labels in batches) == pipeline.source("train").num_examples - 1
+
+
+def test_bad_examples_are_left_out_of_what_is_written(tmp_path, caplog):
+    png = tf.io.encode_png(np.zeros((4, 4, 3), np.uint8)).numpy()
+    images = np.array([png] * 9 + [b"\x89PNG\r\n\x1a\nhalf"], object)
+
+    class Photos(framework.Pipeline):
+        features = {"image": framework.Image((4, 4, 3))}
+        task = framework.tasks.Classification(2)
+        bad_examples = framework.BadExamples(on_error="skip", max_share=0.2)
+
+        def source(self, phase):
+            return framework.ArraySource({"image": images}, np.arange(10) % 2) if phase == "train" else None
+
+    records.write_pipeline(Photos(), tmp_path / "photos")
+    assert "1 examples of the train split are left out: 1 undecodable image. The first: example 9" in caplog.text
+    copy = framework.get_pipeline("records")(str(tmp_path / "photos"), validation=0, test=0)
+    assert copy.source("train").num_examples == 9
+    assert check_examples(copy, "train") == []
+    strict = Photos()
+    strict.bad_examples = framework.BadExamples(on_error="skip", max_share=0.05)
+    with pytest.raises(BadExampleError, match=r"At most a share of 0\.05 is skipped"):
+        records.write_pipeline(strict, tmp_path / "strict")
+    assert not (tmp_path / "strict").exists()
 
 
 def test_what_lies_before_a_broken_place_is_trained_on(directory, tmp_path):
