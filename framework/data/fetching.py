@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from framework.data.python_calls import numpy_function
+from framework.data.random import without_autograph
 from framework.data.sources import Example, Source
 
 
@@ -32,6 +33,7 @@ class FetchingSource(Source):
     @abc.abstractmethod
     def fingerprint(self) -> str: ...
 
+    @without_autograph  # or `fetched`, too, would be converted, which is slower
     def gather(self, indices: tf.Tensor) -> Example:
         structure = _parts(self.spec)
         specs = tf.nest.flatten(structure)
