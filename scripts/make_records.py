@@ -74,6 +74,7 @@ def write(values: absl_flags.FlagValues) -> None:
     if isinstance(inspect.getattr_static(type(pipeline), "task", None), property):
         pipeline = pipeline.with_statistics()  # on which such a task may depend
     phases = values.phase or list(PHASES)
+    may_skip = pipeline.bad_examples.on_error == "skip"  # nobody knows yet how many
     total = sum(pipeline.require_source(phase).num_examples for phase in phases if pipeline.has(phase))
     sidecar = records.write_pipeline(
         pipeline,
@@ -82,7 +83,7 @@ def write(values: absl_flags.FlagValues) -> None:
         phases=phases,
         made_from={"pipeline": values.pipeline, "options": plain(pipeline.options)},
         kind=records.SequenceSchema if values.sequences else records.Schema,
-        on_written=progress(f"Writing {total:,} examples to {values.to}", total),
+        on_written=progress(f"Writing the examples to {values.to}", None if may_skip else total),
     )
     print(f"{values.to}\n{command_line.table(list(split_rows(sidecar)))}")
 

@@ -98,7 +98,7 @@ def skipped_examples(pipeline: Pipeline, phases: Sequence[str] = PHASES) -> dict
         limit = pipeline.bad_examples.max_share
         if len(bad) > limit * total:
             raise BadExampleError(
-                f"{len(bad)} of {total} examples of the {phase} split can't be used ({_counted(bad)}), the first of "
+                f"{len(bad)} of {total} examples of the {phase} split can't be used ({counted(bad)}), the first of "
                 f"them {bad[0]}. At most a share of {limit:g} is skipped: repair the data, or raise "
                 "BadExamples.max_share."
             )
@@ -107,7 +107,13 @@ def skipped_examples(pipeline: Pipeline, phases: Sequence[str] = PHASES) -> dict
     return found
 
 
-def _counted(bad: Sequence[BadExample]) -> str:
+def without(pipeline: Pipeline, found: Mapping[str, Sequence[BadExample]]) -> Pipeline:
+    """A copy of a pipeline that leaves out what `skipped_examples` has found."""
+    return pipeline.without_bad({phase: [example.index for example in bad] for phase, bad in found.items()})
+
+
+def counted(bad: Sequence[BadExample]) -> str:
+    """How many there are of each kind, in words."""
     return ", ".join(f"{count} {kind}" for kind, count in count_kinds(bad).items())
 
 

@@ -25,7 +25,8 @@ def warn_of_faulty_convolutions(model: keras.Model) -> None:
     if not _is_used():
         return
     for layer in _faulty_convolutions(model):
-        slices = ", ".join([":", *(f"::{stride}" for stride in layer.strides)])
+        before = [":"] if layer.data_format == "channels_last" else [":", ":"]
+        slices = ", ".join([*before, *(f"::{stride}" for stride in layer.strides)])
         logging.warning(
             "Layer %r is a convolution of kernel size 1 with strides %s on %d channels. Training it on this processor, "
             "oneDNN writes past its memory where there are fewer than %d (uxlfoundation/oneDNN issue 6035): gradients "

@@ -10,8 +10,8 @@ import dataclasses
 from absl import logging
 
 from framework import files
-from framework.data.bad_examples import BadExample, count_kinds
-from framework.data.checking import skipped_examples
+from framework.data.bad_examples import BadExample
+from framework.data.checking import counted, skipped_examples, without
 from framework.data.phases import TRAIN
 from framework.data.pipeline import Pipeline
 from framework.data.profile import profile_source
@@ -29,7 +29,7 @@ def prepare(pipeline: Pipeline, directory: RunDirectory) -> Pipeline:
     if directory.config is not None and directory.statistics.exists():
         return prepared(pipeline, directory)
     if pipeline.bad_examples.on_error == "skip":
-        pipeline = _without(pipeline, _find_bad(pipeline, directory))
+        pipeline = without(pipeline, _find_bad(pipeline, directory))
     else:  # what an attempt that came to nothing may have left of other data or settings
         directory.bad_examples.unlink(missing_ok=True)
     learned = pipeline.with_statistics()
@@ -41,7 +41,7 @@ def prepare(pipeline: Pipeline, directory: RunDirectory) -> Pipeline:
 
 def prepared(pipeline: Pipeline, directory: RunDirectory) -> Pipeline:
     """The same, as an earlier call of `prepare` has left it."""
-    learned = _without(pipeline, skipped(directory)).with_statistics(Statistics.load(directory.statistics))
+    learned = without(pipeline, skipped(directory)).with_statistics(Statistics.load(directory.statistics))
     if directory.profile.exists():  # a copy of a run may well have been made without it
         learned.profile = files.read_json(directory.profile)
     return learned
@@ -58,7 +58,7 @@ def _find_bad(pipeline: Pipeline, directory: RunDirectory) -> dict[str, list[Bad
             "%d examples of the %s split are skipped: %s. All of them: %s",
             len(bad),
             phase,
-            ", ".join(f"{count} {kind}" for kind, count in count_kinds(bad).items()),
+            counted(bad),
             directory.bad_examples,
         )
     return found
@@ -70,7 +70,3 @@ def skipped(directory: RunDirectory) -> dict[str, list[BadExample]]:
         return {}
     found = files.read_json(directory.bad_examples)
     return {phase: [BadExample(**example) for example in bad] for phase, bad in found.items()}
-
-
-def _without(pipeline: Pipeline, found: dict[str, list[BadExample]]) -> Pipeline:
-    return pipeline.without_bad({phase: [example.index for example in bad] for phase, bad in found.items()})

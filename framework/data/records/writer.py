@@ -9,8 +9,7 @@ from typing import Any
 
 from absl import logging
 
-from framework.data.bad_examples import count_kinds
-from framework.data.checking import skipped_examples
+from framework.data.checking import counted, skipped_examples, without
 from framework.data.phases import PHASES, TRAIN, check_phase
 from framework.data.pipeline import Pipeline
 from framework.data.records.feed import Feed, IterableFeed, SourceFeed
@@ -108,7 +107,12 @@ def write_pipeline(
     if not present:
         raise ValueError(f"{pipeline.name} has none of the splits {list(phases)}.")
     if pipeline.bad_examples.on_error == "skip" and not pipeline.skipped:
-        pipeline = _without_bad(pipeline, present)
+        found = skipped_examples(pipeline, present)
+        for phase, bad in found.items():
+            logging.warning(
+                "%d examples of the %s split are left out: %s. The first: %s", len(bad), phase, counted(bad), bad[0]
+            )
+        pipeline = without(pipeline, found)
     feeds = {phase: SourceFeed(pipeline.require_source(phase), pipeline.features, kind) for phase in present}
     most = max(feed.num_examples for feed in feeds.values())
     about = {"task": pipeline.task.describe(), "made_from": made_from}
@@ -117,11 +121,3 @@ def write_pipeline(
         writer = SplitWriter(feed, directory, phase, dataclasses.replace(layout, shards=shards), on_written)
         sidecar = writer.write(about)
     return sidecar
-
-
-def _without_bad(pipeline: Pipeline, phases: Sequence[str]) -> Pipeline:
-    found = skipped_examples(pipeline, phases)
-    for phase, bad in found.items():
-        kinds = ", ".join(f"{count} {kind}" for kind, count in count_kinds(bad).items())
-        logging.warning("%d examples of the %s split are left out: %s. The first: %s", len(bad), phase, kinds, bad[0])
-    return pipeline.without_bad({phase: [example.index for example in bad] for phase, bad in found.items()})

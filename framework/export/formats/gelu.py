@@ -83,24 +83,28 @@ def spell_gelu(graph_def: Any) -> None:
 
 def _gelus(nodes: Mapping[str, Any], product: str) -> Iterator[tuple[str, str, str, str, str, str]]:
     """The names in `x * 0.5 * (erf(-(root * -x)) + 1)`, with factors in any order, where a node is such a product."""
-    for inner, outer in _operands(nodes, product, "Mul"):
-        for one, other in _operands(nodes, inner, "Mul"):
-            # The order in which to look: (half, 1 + erf, x), for (half * (1 + erf)) * x and (half * x) * (1 + erf).
-            for half, one_plus, x in ((one, other, outer), (one, outer, other)):
-                if _is_constant(nodes, half, 0.5):
-                    for erf, summand in _operands(nodes, one_plus, "AddV2"):
-                        if _is_constant(nodes, summand, 1.0):
-                            for root, sign in _scaled(nodes, erf, x):
-                                yield x, half, one_plus, inner, root, sign
+    return (
+        (x, half, one_plus, inner, root, sign)
+        for inner, outer in _operands(nodes, product, "Mul")
+        for one, other in _operands(nodes, inner, "Mul")
+        # Either (half * (1 + erf)) * x or (half * x) * (1 + erf).
+        for half, one_plus, x in ((one, other, outer), (one, outer, other))
+        if _is_constant(nodes, half, 0.5)
+        for erf, summand in _operands(nodes, one_plus, "AddV2")
+        if _is_constant(nodes, summand, 1.0)
+        for root, sign in _scaled(nodes, erf, x)
+    )
 
 
 def _scaled(nodes: Mapping[str, Any], erf: str, x: str) -> Iterator[tuple[str, str]]:
     """The constant and the outer sign in `erf(-(root * -x))`, where a node is that."""
-    for (sign,) in _operands(nodes, erf, "Erf"):
-        for (scaled,) in _operands(nodes, sign, "Neg"):
-            for root, minus in _operands(nodes, scaled, "Mul"):
-                if _is_constant(nodes, root, _ROOT) and (x,) in _operands(nodes, minus, "Neg"):
-                    yield root, sign
+    return (
+        (root, sign)
+        for (sign,) in _operands(nodes, erf, "Erf")
+        for (scaled,) in _operands(nodes, sign, "Neg")
+        for root, minus in _operands(nodes, scaled, "Mul")
+        if _is_constant(nodes, root, _ROOT) and (x,) in _operands(nodes, minus, "Neg")
+    )
 
 
 def _operands(nodes: Mapping[str, Any], name: str, op: str) -> list[tuple[str, ...]]:

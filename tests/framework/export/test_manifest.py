@@ -7,6 +7,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+import framework
 from framework import tasks
 from framework.data.profile import profile_source
 from framework.export import read_manifest
@@ -68,9 +69,20 @@ def test_every_task_is_described(task):
     validate(plain_json(task.describe()), "task")
 
 
-@pytest.mark.parametrize("name", TOYS)
-def test_every_profile_is_described(name):
-    pipeline = TOYS[name]()
+def several_labels():
+    yes = np.arange(40).reshape(20, 2) % 2
+    return framework.pipeline_from_arrays({"x": np.ones(20)}, yes, task=tasks.MultiLabelClassification(2))
+
+
+def several_heads():
+    labels = {"a": np.ones(20, np.float32), "b": np.arange(20) % 2}
+    task = tasks.Heads({"a": tasks.Regression(), "b": tasks.BinaryClassification()})
+    return framework.pipeline_from_arrays({"x": np.ones(20)}, labels, task=task)
+
+
+@pytest.mark.parametrize("make", [*TOYS.values(), several_labels, several_heads])
+def test_every_profile_is_described(make):
+    pipeline = make()
     validate(plain_json(profile_source(pipeline.source("train"), pipeline.features, pipeline.task)), "data")
 
 

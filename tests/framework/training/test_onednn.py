@@ -37,6 +37,12 @@ def test_sequences_have_one_stride(caplog):
     assert "x[:, ::3]" in message
 
 
+def test_channels_may_come_first(caplog):
+    (message,) = warnings_of(strided(data_format="channels_first"), caplog, (3, 8, 8))
+    assert "on 3 channels" in message
+    assert "x[:, :, ::2, ::2]" in message
+
+
 def test_layers_of_inner_models_are_found(caplog):
     inner = keras.Sequential([keras.Input((8, 8, 3)), strided()])
     assert len(warnings_of(inner, caplog)) == 1
