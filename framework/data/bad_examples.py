@@ -56,3 +56,8 @@ class BadExample:
 def count_kinds(bad: Iterable[BadExample]) -> dict[str, int]:
     """How many there are of each kind, the most frequent first."""
     return dict(collections.Counter(example.kind for example in bad).most_common())
+
+
+def counted(bad: Iterable[BadExample]) -> str:
+    """How many there are of each kind, in words."""
+    return ", ".join(f"{count} {kind}" for kind, count in count_kinds(bad).items())

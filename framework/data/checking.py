@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from framework.data.bad_examples import BadExample, BadExampleError, count_kinds
+from framework.data.bad_examples import BadExample, BadExampleError, counted
 from framework.data.decoding import decode_good, encoded_names, undecodable_kind
 from framework.data.phases import PHASES
 from framework.data.pipeline import Pipeline
@@ -110,11 +110,6 @@ def skipped_examples(pipeline: Pipeline, phases: Sequence[str] = PHASES) -> dict
 def without(pipeline: Pipeline, found: Mapping[str, Sequence[BadExample]]) -> Pipeline:
     """A copy of a pipeline that leaves out what `skipped_examples` has found."""
     return pipeline.without_bad({phase: [example.index for example in bad] for phase, bad in found.items()})
-
-
-def counted(bad: Sequence[BadExample]) -> str:
-    """How many there are of each kind, in words."""
-    return ", ".join(f"{count} {kind}" for kind, count in count_kinds(bad).items())
 
 
 def _progress(title: str, total: int) -> Callable[[int], Any] | None:

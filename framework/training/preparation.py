@@ -10,8 +10,8 @@ import dataclasses
 from absl import logging
 
 from framework import files
-from framework.data.bad_examples import BadExample
-from framework.data.checking import counted, skipped_examples, without
+from framework.data.bad_examples import BadExample, counted
+from framework.data.checking import skipped_examples, without
 from framework.data.phases import TRAIN
 from framework.data.pipeline import Pipeline
 from framework.data.profile import profile_source

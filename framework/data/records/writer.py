@@ -9,7 +9,8 @@ from typing import Any
 
 from absl import logging
 
-from framework.data.checking import counted, skipped_examples, without
+from framework.data.bad_examples import counted
+from framework.data.checking import skipped_examples, without
 from framework.data.phases import PHASES, TRAIN, check_phase
 from framework.data.pipeline import Pipeline
 from framework.data.records.feed import Feed, IterableFeed, SourceFeed

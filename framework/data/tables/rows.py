@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from framework.data.bad_examples import BadExample, BadExampleError, BadExamples, count_kinds
+from framework.data.bad_examples import BadExample, BadExampleError, BadExamples, counted
 from framework.data.sources import ArraySource
 from framework.data.tables.blocks import Block, Fault, Table
 from framework.data.tables.columns import Column, Roles
@@ -177,10 +177,9 @@ def _time_of(value: Any) -> float | None:
 def _check_left_out(left_out: Sequence[BadExample], seen: int, policy: BadExamples) -> None:
     if not left_out:
         return
-    counted = ", ".join(f"{count} {kind}" for kind, count in count_kinds(left_out).items())
     shown = "".join(f"\n  {example}" for example in left_out[:_SHOWN])
     more = f"\n  and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
-    message = f"{len(left_out)} of {seen} rows can't be used ({counted}):{shown}{more}\n"
+    message = f"{len(left_out)} of {seen} rows can't be used ({counted(left_out)}):{shown}{more}\n"
     if policy.on_error == "raise":
         if any(re.search(r"'-?[\d.]*\d,\d+' isn't a number", example.reason) for example in left_out):
             message += "Numbers with a decimal comma: give path= what pandas.read_csv(..., decimal=',') returns. Or: "
