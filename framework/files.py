@@ -18,7 +18,8 @@ TEMPORARY = ".tmp-"
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """A temporary path beside `path`, which takes its place (fsynced) when the block ends without an error."""
     path = pathlib.Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{TEMPORARY}{path.name}-")
+    with _speaking_of(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{TEMPORARY}{path.name}-")
     os.close(handle)
     temporary = pathlib.Path(name)
     try:
@@ -40,7 +41,8 @@ def publishing(directory: pathlib.Path) -> Iterator[pathlib.Path]:
     """
     directory = pathlib.Path(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(tempfile.mkdtemp(dir=directory.parent, prefix=f"{TEMPORARY}{directory.name}-"))
+    with _speaking_of(directory):
+        temporary = pathlib.Path(tempfile.mkdtemp(dir=directory.parent, prefix=f"{TEMPORARY}{directory.name}-"))
     try:
         yield temporary
         os.chmod(temporary, 0o755)  # mkdtemp's 700 would lock a server out
@@ -51,6 +53,16 @@ def publishing(directory: pathlib.Path) -> Iterator[pathlib.Path]:
         sync(directory.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _speaking_of(path: pathlib.Path) -> Iterator[None]:
+    """Names in an error what was to be written, and not what it would be called until then."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def sync(path: pathlib.Path) -> None:

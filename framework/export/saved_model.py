@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pathlib
 import uuid
 from collections.abc import Mapping
@@ -40,10 +42,20 @@ class SavedModelWriter:
         self._keys: list[str] = []
 
     def write(self, directory: pathlib.Path) -> None:
-        """Writes into `directory`, which is empty."""
+        """Writes into `directory`, which is empty.
+
+        Raises:
+            OSError: The disk is full, or whatever else is wrong with it.
+        """
         directory = pathlib.Path(directory)
-        if not self._kept or not self._write_again(directory):
-            self._write_all(directory)
+        try:
+            if not self._kept or not self._write_again(directory):
+                self._write_all(directory)
+        except tf.errors.ResourceExhaustedError as error:  # also how TensorFlow calls a lack of memory
+            full = os.strerror(errno.ENOSPC)
+            if full not in error.message:
+                raise
+            raise OSError(errno.ENOSPC, full, str(directory)) from error
 
     def _write_all(self, directory: pathlib.Path) -> None:
         tf.saved_model.save(self._signatures.module, str(directory), signatures=dict(self._signatures.functions))

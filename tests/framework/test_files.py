@@ -90,6 +90,18 @@ def test_publishing_overwrites_nothing(tmp_path):
     assert names(tmp_path) == ["1"]
 
 
+@pytest.mark.parametrize("write", [files.replacing, files.publishing])
+def test_an_error_speaks_of_what_was_to_be_written(write, tmp_path, monkeypatch):
+    def refuse(dir, prefix):
+        raise OSError(30, "Read-only file system", f"{dir}/{prefix}abc")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(OSError, match="Read-only") as raised, write(tmp_path / "a"):
+        pass
+    assert raised.value.filename == str(tmp_path / "a")
+
+
 def test_sweep_removes_leftovers_and_nothing_else(tmp_path):
     (tmp_path / f"{files.TEMPORARY}1-abc" / "deep").mkdir(parents=True)
     (tmp_path / f"{files.TEMPORARY}config.json-abc").write_text("{")

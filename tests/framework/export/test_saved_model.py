@@ -391,6 +391,25 @@ def test_publishing_again_writes_the_weights_of_that_moment(pipeline, tmp_path):
         assert answered.tolist() == [[65 * scale, 65 * scale]]
 
 
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [("No space left on device", OSError), ("OOM when allocating", tf.errors.ResourceExhaustedError)],
+)
+def test_a_full_disk_is_an_error_of_the_disk(pipeline, tmp_path, monkeypatch, message, kind):
+    def fail(*arguments, **named):
+        raise tf.errors.ResourceExhaustedError(None, None, message)
+
+    exporter = Exporter(build(lambda inputs, task: task.logits(inputs["vector"]), pipeline), pipeline)
+    for number, (owner, name) in enumerate(((tf.saved_model, "save"), (tf.train.Checkpoint, "write"))):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fail)
+            with pytest.raises(kind, match=message):
+                exporter.publish(tmp_path)
+        assert len(list_versions(tmp_path)) == number
+        assert [path.name for path in tmp_path.iterdir() if path.name.startswith((".tmp-", ".staged-"))] == []
+        exporter.publish(tmp_path)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "int64", "bool", "string", "float16"])
 def test_without_a_pipeline_any_input_can_be_proven(dtype, tmp_path):
     x = given = keras.Input((None,), dtype=dtype, name="given")
